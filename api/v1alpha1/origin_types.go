@@ -1,0 +1,256 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Origin is a tracked Git repository and ref, and the signers that count there.
+// Creating one gives nobody any power until a Gate accepts it.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:scope=Cluster,shortName=orig,categories=gitward
+// +kubebuilder:subresource:status
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Ref",type=string,JSONPath=`.status.ref`
+// +kubebuilder:printcolumn:name="Commit",type=string,JSONPath=`.status.commit`
+// +kubebuilder:printcolumn:name="Signed",type=string,JSONPath=`.status.signedBy`
+// +kubebuilder:printcolumn:name="Objects",type=integer,JSONPath=`.status.objects`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Held",type=integer,JSONPath=`.status.heldBack`,priority=1
+// +kubebuilder:printcolumn:name="URL",type=string,JSONPath=`.spec.url`,priority=1
+// +kubebuilder:printcolumn:name="Status",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
+type Origin struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec   OriginSpec   `json:"spec"`
+	Status OriginStatus `json:"status,omitempty"`
+}
+
+// OriginList is a list of Origins.
+//
+// +kubebuilder:object:root=true
+type OriginList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Origin `json:"items"`
+}
+
+// OriginSpec says what to track and whom to trust.
+//
+// +kubebuilder:validation:XValidation:rule="self.signers.require != 'History' || has(self.signers.after)",message="signers.require History needs signers.after: the commit from which every later one must be signed"
+type OriginSpec struct {
+	// URL of the repository: https://, ssh:// or user@host:path. A local path
+	// (file:///… or /…) is taken only where the process allows it by flag.
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:XValidation:rule="self.matches('^(https?|ssh|file)://.+$') || self.matches('^[A-Za-z0-9_.-]+@[A-Za-z0-9_.-]+:.+$') || self.startsWith('/')",message="url must be https://, http://, ssh://, user@host:path, or file:// where the process allows local paths"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^[a-z]+://[^/@]*:[^/@]*@')",message="url must not carry a password: put it into the Secret that secretRef names"
+	URL string `json:"url"`
+	// Ref to follow; the remote's default branch if left out.
+	// +optional
+	Ref *GitRef `json:"ref,omitempty"`
+	// Interval between two looks at the ref. Default 1m.
+	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:default="1m"
+	// +optional
+	Interval *metav1.Duration `json:"interval,omitempty"`
+	// SecretRef names a Secret in Gitward's namespace with the repository's
+	// credentials, in Flux's format: username and password, bearerToken,
+	// identity and known_hosts, ca.crt.
+	// +optional
+	SecretRef *LocalRef `json:"secretRef,omitempty"`
+	// Render lists what of the repository is rendered. Left out: every YAML and
+	// JSON file of the repository.
+	// +kubebuilder:validation:MaxItems=256
+	// +optional
+	Render []Render `json:"render,omitempty"`
+	// Signers says whose signature counts.
+	Signers Signers `json:"signers"`
+	// Suspend stops fetching; what was accepted stays in force.
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
+}
+
+// GitRef picks one ref, in Flux's words.
+//
+// +kubebuilder:validation:XValidation:rule="[has(self.branch),has(self.tag),has(self.semver),has(self.name),has(self.commit)].filter(x, x).size() <= 1",message="ref takes at most one of branch, tag, semver, name and commit"
+type GitRef struct {
+	// +kubebuilder:validation:MaxLength=255
+	// +optional
+	Branch string `json:"branch,omitempty"`
+	// +kubebuilder:validation:MaxLength=255
+	// +optional
+	Tag string `json:"tag,omitempty"`
+	// SemVer picks the highest tag in a range: ">=1.2.0 <2".
+	// +kubebuilder:validation:MaxLength=255
+	// +optional
+	SemVer string `json:"semver,omitempty"`
+	// Name is a full ref name: refs/heads/main.
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:Pattern=`^refs/`
+	// +optional
+	Name string `json:"name,omitempty"`
+	// Commit pins one commit id.
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{40}$`
+	// +optional
+	Commit string `json:"commit,omitempty"`
+}
+
+// LocalRef names a Secret in Gitward's own namespace.
+type LocalRef struct {
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+}
+
+// Render is one part of the repository that is rendered to objects.
+type Render struct {
+	// Path of a directory or file; "." or empty is the whole repository.
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/') && !self.split('/').exists(p, p == '..')",message="path must be relative to the repository and must not leave it"
+	// +optional
+	Path string `json:"path,omitempty"`
+	// Type: Auto (default) reads plain YAML and JSON and leaves kustomize and
+	// Helm directories to their renderers; Plain reads every file as it stands.
+	// +kubebuilder:default=Auto
+	// +optional
+	Type RenderType `json:"type,omitempty"`
+	// Namespace for objects that name none, as `kubectl -n` gives them.
+	// Default "default".
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:default=default
+	// +optional
+	Namespace string `json:"namespace,omitempty"`
+	// Applier says which Flux Kustomization or Argo CD Application applies this
+	// path, so that the labels and annotations it adds can be told from a
+	// person's.
+	// +optional
+	Applier *Applier `json:"applier,omitempty"`
+}
+
+// RenderType is how files become objects.
+//
+// +kubebuilder:validation:Enum=Auto;Plain
+type RenderType string
+
+const (
+	// RenderAuto detects what a directory is.
+	RenderAuto RenderType = "Auto"
+	// RenderPlain reads every YAML and JSON file as it stands.
+	RenderPlain RenderType = "Plain"
+)
+
+// Applier names the one object through which a tool applies a path.
+//
+// +kubebuilder:validation:XValidation:rule="[has(self.flux),has(self.argocd)].filter(x, x).size() == 1",message="applier takes exactly one of flux and argocd"
+type Applier struct {
+	// Flux is the Kustomization's name and namespace.
+	// +optional
+	Flux *FluxApplier `json:"flux,omitempty"`
+	// ArgoCD is the Application.
+	// +optional
+	ArgoCD *ArgoCDApplier `json:"argocd,omitempty"`
+}
+
+// FluxApplier is a Flux Kustomization.
+type FluxApplier struct {
+	// +kubebuilder:validation:MinLength=1
+	Name string `json:"name"`
+	// +kubebuilder:default=flux-system
+	// +optional
+	Namespace string `json:"namespace,omitempty"`
+}
+
+// ArgoCDApplier is an Argo CD Application.
+type ArgoCDApplier struct {
+	// Application is its name, or namespace_name outside Argo CD's namespace.
+	// +kubebuilder:validation:MinLength=1
+	Application string `json:"application"`
+	// InstallationID is Argo CD's, where one is set.
+	// +optional
+	InstallationID string `json:"installationID,omitempty"`
+	// InstanceLabel is the label Argo CD tracks by, in its label mode; left out
+	// in the default annotation mode.
+	// +optional
+	InstanceLabel string `json:"instanceLabel,omitempty"`
+}
+
+// Require is how far a signature reaches.
+//
+// +kubebuilder:validation:Enum=Head;Change;History
+type Require string
+
+const (
+	// RequireHead lets the tip's signature vouch for the whole tree, as Flux does.
+	RequireHead Require = "Head"
+	// RequireChange takes each path as the last trusted commit left it: an
+	// untrusted commit changes nothing.
+	RequireChange Require = "Change"
+	// RequireHistory accepts a tip only if every commit since Signers.After is
+	// trusted.
+	RequireHistory Require = "History"
+)
+
+// Signers says whose signature counts, and how far it reaches.
+type Signers struct {
+	// Require: Head, Change (default) or History.
+	// +kubebuilder:default=Change
+	// +optional
+	Require Require `json:"require,omitempty"`
+	// SecretRef names a Secret in Gitward's namespace with the trusted keys, in
+	// Flux's format: *.asc, *.pub, *.sshpub; and allowed_signers as git reads it.
+	SecretRef LocalRef `json:"secretRef"`
+	// After seals history: this commit and what lies before it is accepted as
+	// it is.
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{40}$`
+	// +optional
+	After string `json:"after,omitempty"`
+}
+
+// OriginStatus is what Gitward knows of the Origin.
+type OriginStatus struct {
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// Ref that is followed.
+	// +optional
+	Ref string `json:"ref,omitempty"`
+	// Commit is the accepted revision, abbreviated, for people.
+	// +optional
+	Commit string `json:"commit,omitempty"`
+	// AcceptedRevision is the full id of the commit that Gitward decides from.
+	// It only moves forward: this is the high-water mark.
+	// +optional
+	AcceptedRevision string `json:"acceptedRevision,omitempty"`
+	// SignedBy is the accepted revision's signer, or why there is none.
+	// +optional
+	SignedBy string `json:"signedBy,omitempty"`
+	// Objects declared in the trusted tree.
+	// +optional
+	Objects int32 `json:"objects,omitempty"`
+	// HeldBack counts paths whose newest change is not trusted.
+	// +optional
+	HeldBack int32 `json:"heldBack,omitempty"`
+	// Held lists the first of them.
+	// +kubebuilder:validation:MaxItems=20
+	// +optional
+	Held []HeldPath `json:"held,omitempty"`
+	// Problems lists the first files that people should mend.
+	// +kubebuilder:validation:MaxItems=20
+	// +optional
+	Problems []string `json:"problems,omitempty"`
+	// LastFetch is when the ref was last read.
+	// +optional
+	LastFetch *metav1.Time `json:"lastFetch,omitempty"`
+}
+
+// HeldPath is a path that an untrusted commit changed.
+type HeldPath struct {
+	Path   string `json:"path"`
+	Commit string `json:"commit"`
+	Why    string `json:"why"`
+}

@@ -1,0 +1,248 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/yaml"
+
+	"github.com/gitward/gitward/api/v1alpha1"
+	"github.com/gitward/gitward/gate"
+	"github.com/gitward/gitward/gitindex/controller"
+	"github.com/gitward/gitward/gitindex/gitrepo"
+	"github.com/gitward/gitward/gitindex/signature"
+)
+
+// configuration is what operators write: the same objects, whether they stand
+// in a cluster or in a directory.
+type configuration struct {
+	origins []v1alpha1.Origin
+	gates   []v1alpha1.Gate
+	secrets map[string]*corev1.Secret
+}
+
+// readConfiguration reads every YAML file of a directory. Kinds other than
+// Origin, Gate and Secret, and fields that do not exist, are errors: what is
+// not understood must not look as if it were in force.
+func readConfiguration(dir string) (*configuration, error) {
+	c := &configuration{secrets: map[string]*corev1.Secret{}}
+	var files []string
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if ext := filepath.Ext(path); err == nil && !e.IsDir() && (ext == ".yaml" || ext == ".yml" || ext == ".json") {
+			files = append(files, path)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading configuration: %w", err)
+	}
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		if err != nil {
+			return nil, fmt.Errorf("reading configuration: %w", err)
+		}
+		if err := c.add(data); err != nil {
+			return nil, fmt.Errorf("reading %s: %w", f, err)
+		}
+	}
+	if len(c.origins) == 0 {
+		return nil, fmt.Errorf("reading configuration: %s holds no Origin", dir)
+	}
+	return c, c.check()
+}
+
+func (c *configuration) add(data []byte) error {
+	reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data)))
+	for n := 1; ; n++ {
+		doc, err := reader.Read()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("document %d: %w", n, err)
+		}
+		if len(bytes.TrimSpace(doc)) == 0 {
+			continue
+		}
+		if err := c.addDocument(doc); err != nil {
+			return fmt.Errorf("document %d: %w", n, err)
+		}
+	}
+}
+
+func (c *configuration) addDocument(doc []byte) error {
+	var t metav1.TypeMeta
+	if err := yaml.Unmarshal(doc, &t); err != nil {
+		return err
+	}
+	switch t.APIVersion + " " + t.Kind {
+	case v1alpha1.GroupVersion.String() + " Origin":
+		var o v1alpha1.Origin
+		if err := yaml.UnmarshalStrict(doc, &o); err != nil {
+			return fmt.Errorf("Origin: %w", err)
+		}
+		o.SetDefaults()
+		c.origins = append(c.origins, o)
+	case v1alpha1.GroupVersion.String() + " Gate":
+		var g v1alpha1.Gate
+		if err := yaml.UnmarshalStrict(doc, &g); err != nil {
+			return fmt.Errorf("Gate: %w", err)
+		}
+		g.SetDefaults()
+		c.gates = append(c.gates, g)
+	case "v1 Secret":
+		var s corev1.Secret
+		if err := yaml.UnmarshalStrict(doc, &s); err != nil {
+			return errors.New("Secret: it does not parse (its text is not repeated here)")
+		}
+		if s.Data == nil {
+			s.Data = map[string][]byte{}
+		}
+		for k, v := range s.StringData {
+			s.Data[k] = []byte(v)
+		}
+		c.secrets[s.Name] = &s
+	case " ":
+		return nil
+	default:
+		return fmt.Errorf("%s %s is no Origin, Gate or Secret", t.APIVersion, t.Kind)
+	}
+	return nil
+}
+
+// check does for a directory what the CRDs' rules do in a cluster.
+func (c *configuration) check() error {
+	names := map[string]bool{}
+	for i := range c.origins {
+		o := &c.origins[i]
+		if o.Name == "" || names[o.Name] {
+			return fmt.Errorf("Origin %q: each needs a name of its own", o.Name)
+		}
+		names[o.Name] = true
+		if err := checkOrigin(&o.Spec); err != nil {
+			return fmt.Errorf("Origin %s: %w", o.Name, err)
+		}
+	}
+	for i := range c.gates {
+		g := &c.gates[i]
+		if err := checkGate(&g.Spec); err != nil {
+			return fmt.Errorf("Gate %s: %w", g.Name, err)
+		}
+		for _, o := range g.Spec.Origins {
+			if !names[o.Name] {
+				return fmt.Errorf("Gate %s: there is no Origin %s", g.Name, o.Name)
+			}
+		}
+	}
+	return nil
+}
+
+func checkOrigin(s *v1alpha1.OriginSpec) error {
+	switch {
+	case s.URL == "":
+		return errors.New("spec.url is missing")
+	case s.Signers.SecretRef.Name == "":
+		return errors.New("spec.signers.secretRef is missing")
+	case !slices.Contains([]v1alpha1.Require{v1alpha1.RequireHead, v1alpha1.RequireChange, v1alpha1.RequireHistory}, s.Signers.Require):
+		return fmt.Errorf("spec.signers.require %q is none of Head, Change, History", s.Signers.Require)
+	case s.Signers.Require == v1alpha1.RequireHistory && s.Signers.After == "":
+		return errors.New("spec.signers.require History needs spec.signers.after")
+	}
+	for i, r := range s.Render {
+		if strings.HasPrefix(r.Path, "/") || slices.Contains(strings.Split(r.Path, "/"), "..") {
+			return fmt.Errorf("spec.render[%d].path must be relative to the repository and must not leave it", i)
+		}
+		if r.Type != v1alpha1.RenderAuto && r.Type != v1alpha1.RenderPlain {
+			return fmt.Errorf("spec.render[%d].type %q is none of Auto, Plain", i, r.Type)
+		}
+	}
+	return nil
+}
+
+func checkGate(s *v1alpha1.GateSpec) error {
+	switch {
+	case !slices.Contains([]v1alpha1.Action{v1alpha1.ActionAudit, v1alpha1.ActionWarn, v1alpha1.ActionDeny}, s.Action):
+		return fmt.Errorf("spec.action %q is none of Audit, Warn, Deny", s.Action)
+	case s.OnStale != v1alpha1.OnStaleLastKnown && s.OnStale != v1alpha1.OnStaleDeny:
+		return fmt.Errorf("spec.onStale %q is none of LastKnown, Deny", s.OnStale)
+	case s.Action == v1alpha1.ActionDeny && len(s.Origins) == 0:
+		return errors.New("spec.action Deny needs at least one origin")
+	case s.Lag.Duration < 0 || s.Lag.Duration > 24*time.Hour:
+		return errors.New("spec.lag must be between 0s and 24h")
+	}
+	return nil
+}
+
+// settings makes an Origin's tracker settings from the directory.
+func (c *configuration) settings(o *v1alpha1.Origin, p *process) (controller.Settings, error) {
+	s := controller.Settings{Name: o.Name, Spec: o.Spec, Dir: filepath.Join(p.stateDir, "origins", o.Name),
+		AllowLocal: p.allowLocal, Now: time.Now, Timeout: 5 * time.Minute}
+	signers, err := c.secret(o.Spec.Signers.SecretRef.Name)
+	if err != nil {
+		return s, fmt.Errorf("Origin %s: spec.signers.secretRef: %w", o.Name, err)
+	}
+	if s.Keyring, err = signature.NewKeyring(signers.Data); err != nil {
+		return s, fmt.Errorf("Origin %s: Secret %s: %w", o.Name, signers.Name, err)
+	}
+	if o.Spec.SecretRef != nil {
+		credentials, err := c.secret(o.Spec.SecretRef.Name)
+		if err != nil {
+			return s, fmt.Errorf("Origin %s: spec.secretRef: %w", o.Name, err)
+		}
+		if s.Credentials, err = gitrepo.ParseCredentials(credentials.Data); err != nil {
+			return s, fmt.Errorf("Origin %s: Secret %s: %w", o.Name, credentials.Name, err)
+		}
+	}
+	return s, nil
+}
+
+func (c *configuration) secret(name string) (*corev1.Secret, error) {
+	if s := c.secrets[name]; s != nil {
+		return s, nil
+	}
+	return nil, fmt.Errorf("there is no Secret %s beside the Origin", name)
+}
+
+// rules turns Gates into what the decision reads.
+func rules(gates []v1alpha1.Gate) []gate.Rule {
+	var out []gate.Rule
+	for i := range gates {
+		g := &gates[i]
+		s := &g.Spec
+		r := gate.Rule{Name: g.Name, Action: action(s.Action), Namespaces: s.Match.Namespaces,
+			ClusterScoped: len(s.Match.Namespaces) == 0, Lag: s.Lag.Duration, StaleAfter: s.StaleAfter.Duration,
+			DenyStale: s.OnStale == v1alpha1.OnStaleDeny, Author: s.Annotations.Author == nil || *s.Annotations.Author}
+		if s.Match.ClusterScoped != nil {
+			r.ClusterScoped = *s.Match.ClusterScoped
+		}
+		for _, o := range s.Origins {
+			r.Origins = append(r.Origins, gate.Source{Origin: o.Name, Namespaces: o.Namespaces})
+		}
+		out = append(out, r)
+	}
+	slices.SortFunc(out, func(a, b gate.Rule) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// action maps the words; a word that is not known denies.
+func action(a v1alpha1.Action) gate.Action {
+	switch a {
+	case v1alpha1.ActionAudit:
+		return gate.Audit
+	case v1alpha1.ActionWarn:
+		return gate.Warn
+	}
+	return gate.Deny
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gitward/gitward/api/v1alpha1"
+	"github.com/gitward/gitward/gate"
+	"github.com/gitward/gitward/gitindex"
+	"github.com/gitward/gitward/gitindex/canonical"
+	"github.com/gitward/gitward/gitindex/controller"
+)
+
+// process is what every command that decides has in common: it joins the index,
+// the schemas and the rules into the View that decisions read.
+type process struct {
+	stateDir   string
+	allowLocal bool
+	log        *slog.Logger
+	hub        *controller.Hub
+
+	view atomic.Pointer[gate.View]
+
+	mu       sync.Mutex
+	index    gitindex.Index
+	rules    []gate.Rule
+	gatesSet bool
+	live     map[string][]byte // CRDs of the cluster, by name
+	crds     map[string]string // the CRDs that schemas were made from
+	schemas  *canonical.Schemas
+}
+
+func newProcess(stateDir string, allowLocal bool, log *slog.Logger) *process {
+	p := &process{stateDir: stateDir, allowLocal: allowLocal, log: log, live: map[string][]byte{}}
+	p.schemas, _ = canonical.New()
+	p.hub = &controller.Hub{Publish: p.setIndex, Log: log}
+	p.rebuild()
+	return p
+}
+
+func (p *process) setIndex(x gitindex.Index) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.index = x
+	p.rebuild()
+}
+
+func (p *process) setGates(gates []v1alpha1.Gate) {
+	r := rules(gates)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rules, p.gatesSet = r, true
+	p.rebuild()
+}
+
+// setCRD takes in a CRD of the cluster, or its removal (nil). The cluster's own
+// word on a kind goes before Git's: it is what the API server runs.
+func (p *process) setCRD(name string, crd []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if crd == nil {
+		delete(p.live, name)
+	} else {
+		p.live[name] = crd
+	}
+	p.rebuild()
+}
+
+// rebuild publishes a new View. The caller holds mu, but for the first time.
+func (p *process) rebuild() {
+	crds := map[string][]byte{}
+	for _, s := range p.index {
+		for ref, e := range s.Objects {
+			if ref.Kind == "CustomResourceDefinition" && ref.Group == "apiextensions.k8s.io" && len(e.Current) > 0 {
+				crds[ref.Name] = e.Current[0].Raw
+			}
+		}
+	}
+	maps.Copy(crds, p.live)
+	if now := digests(crds); !maps.Equal(now, p.crds) {
+		schemas, errs := canonical.New(slices.Collect(maps.Values(crds))...)
+		for _, err := range errs {
+			p.log.Warn("a CustomResourceDefinition cannot be used", "error", err)
+		}
+		p.schemas, p.crds = schemas, now
+	}
+	v := &gate.View{Index: p.index, Schemas: p.schemas, Rules: p.rules}
+	if !p.gatesSet {
+		v.NotReady = "the Gates have not been read yet"
+	}
+	p.view.Store(v)
+}
+
+func digests(crds map[string][]byte) map[string]string {
+	out := make(map[string]string, len(crds))
+	for name, data := range crds {
+		out[name] = string(data)
+	}
+	return out
+}
+
+// gate makes the engine that decides from this process's view.
+func (p *process) gate(recorder gate.Recorder, refresh bool) *gate.Gate {
+	g := &gate.Gate{View: p.view.Load, Recorder: recorder, Now: time.Now}
+	if refresh {
+		g.Refresher = refresher{p.hub}
+	}
+	return g
+}
+
+// refresher bounds the one fetch that a request may wait for.
+type refresher struct{ hub *controller.Hub }
+
+const longestRefresh = 3 * time.Second
+
+func (r refresher) Refresh(ctx context.Context, origins []string) error {
+	ctx, cancel := context.WithTimeout(ctx, longestRefresh)
+	defer cancel()
+	return r.hub.Refresh(ctx, origins)
+}
+
+// ready says why the process cannot decide yet; nil when it can.
+func (p *process) ready() error {
+	v := p.view.Load()
+	if v.NotReady != "" {
+		return errors.New(v.NotReady)
+	}
+	for _, r := range v.Rules {
+		for _, o := range r.Origins {
+			s := v.Index[o.Origin]
+			if s == nil || s.Accepted == nil && s.Frozen == "" {
+				if _, looked := p.hub.Err(o.Origin); !looked {
+					return fmt.Errorf("Origin %s has not been read yet", o.Origin)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// open starts tracking the Origins of a configuration, and waits until each has
+// been looked at once, when wait is set.
+func (p *process) open(ctx context.Context, c *configuration, wait bool) error {
+	for i := range c.origins {
+		s, err := c.settings(&c.origins[i], p)
+		if err != nil {
+			return err
+		}
+		if err := p.hub.Set(ctx, s); err != nil {
+			return err
+		}
+	}
+	p.setGates(c.gates)
+	if !wait {
+		return nil
+	}
+	for i := range c.origins {
+		if err := p.hub.Sync(ctx, c.origins[i].Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,138 @@
+package gate
+
+import (
+	"github.com/gitward/gitward/gitindex"
+)
+
+// Applier: metadata that a known applier adds, at exactly the value computed for
+// this applier and this object. Never a prefix, and never because a label says
+// who applied.
+
+const (
+	lastApplied      = "kubectl.kubernetes.io/last-applied-configuration"
+	fluxName         = "kustomize.toolkit.fluxcd.io/name"
+	fluxNamespace    = "kustomize.toolkit.fluxcd.io/namespace"
+	argoTracking     = "argocd.argoproj.io/tracking-id"
+	argoInstallation = "argocd.argoproj.io/installation-id"
+)
+
+func applierReason(c *comparison, v values) bool {
+	if len(c.path) < 2 || c.path[0].name != "metadata" || v.want != absent {
+		return false
+	}
+	switch field := c.path[1].name; {
+	case len(c.path) != 3:
+		return false
+	case field == "annotations" && c.path[2].name == lastApplied:
+		return equal(v.old, v.new) || c.isLastApplied(text(v.new))
+	case field == "labels", field == "annotations":
+		return v.new == any(c.decorations()[field+"/"+c.path[2].name]) && v.new != any("")
+	}
+	return false
+}
+
+// decorations are the labels and annotations that the manifest's applier adds,
+// by "labels/key" or "annotations/key".
+func (c *comparison) decorations() map[string]string {
+	a := c.manifest.Applier
+	if a == nil {
+		return nil
+	}
+	d := map[string]string{}
+	if a.FluxName != "" {
+		d["labels/"+fluxName] = a.FluxName
+		d["labels/"+fluxNamespace] = a.FluxNamespace
+	}
+	if a.ArgoApplication != "" {
+		ref := c.subject.ref
+		if a.ArgoInstanceLabel != "" {
+			d["labels/"+a.ArgoInstanceLabel] = a.ArgoApplication
+		} else {
+			d["annotations/"+argoTracking] = trackingID(a.ArgoApplication, ref)
+		}
+		if a.ArgoInstallationID != "" {
+			d["annotations/"+argoInstallation] = a.ArgoInstallationID
+		}
+	}
+	return d
+}
+
+// trackingID is Argo CD's: <application>:<group>/<kind>:<namespace>/<name>.
+func trackingID(app string, ref gitindex.Ref) string {
+	return app + ":" + ref.Group + "/" + ref.Kind + ":" + ref.Namespace + "/" + ref.Name
+}
+
+// isLastApplied reports whether the annotation is what client-side apply
+// writes for this manifest: the manifest itself, with its namespace, without
+// nulls, and with the applier's own decorations.
+func (c *comparison) isLastApplied(annotation string) bool {
+	applied, err := decodeObject([]byte(annotation))
+	if err != nil || applied == nil {
+		return false
+	}
+	raw, err := decodeObject(c.manifest.Raw)
+	if err != nil {
+		return false
+	}
+	for key, value := range c.decorations() {
+		field, name := cut(key)
+		set, _ := dig(applied, "metadata", field).(map[string]any)
+		declared := dig(raw, "metadata", field, name)
+		if declared == absent && set[name] == any(value) {
+			delete(set, name)
+		}
+	}
+	return equal(appliedForm(applied, c.subject.ref), appliedForm(raw, c.subject.ref))
+}
+
+func cut(key string) (field, name string) {
+	for i := range key {
+		if key[i] == '/' {
+			return key[:i], key[i+1:]
+		}
+	}
+	return key, ""
+}
+
+// appliedForm brings a manifest to the form in which two of them say the same
+// to an applier.
+func appliedForm(obj map[string]any, ref gitindex.Ref) any {
+	v := withoutNulls(obj)
+	meta, ok := at(v, "metadata").(map[string]any)
+	if !ok {
+		return v
+	}
+	if ns := text(at(meta, "namespace")); ns == "" || ns == ref.Namespace || ref.Namespace == "" {
+		delete(meta, "namespace")
+	}
+	for _, field := range []string{"annotations", "labels"} {
+		m, ok := meta[field].(map[string]any)
+		if ok {
+			delete(m, lastApplied)
+		}
+		if ok && len(m) == 0 {
+			delete(meta, field)
+		}
+	}
+	return v
+}
+
+func withoutNulls(v any) any {
+	switch x := v.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(x))
+		for k, f := range x {
+			if f != nil {
+				out[k] = withoutNulls(f)
+			}
+		}
+		return out
+	case []any:
+		out := make([]any, len(x))
+		for i := range x {
+			out[i] = withoutNulls(x[i])
+		}
+		return out
+	}
+	return v
+}

@@ -1,0 +1,186 @@
+// Package gate answers one question: may this request change the cluster? It
+// is one engine for the webhook, the command line and later the scan. It knows
+// no HTTP, no client and no clock of its own; a refusal is a value, and the
+// zero Decision refuses.
+package gate
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/gitward/gitward/gitindex"
+)
+
+// Refresher brings the index up to date on demand, for requests that come
+// seconds after the push they stem from. A call is bounded by ctx and coalesced
+// with others. A nil error means that the Origins were read after the call
+// began; any other, that Git may hold something newer.
+type Refresher interface {
+	Refresh(ctx context.Context, origins []string) error
+}
+
+// Recorder keeps what was decided. A decision that cannot be recorded is
+// refused.
+type Recorder interface {
+	Record(req *Request, d *Decision) error
+}
+
+// Gate decides requests. View is required; it is read once per request and must
+// return an immutable value. Refresher and Recorder may be nil.
+type Gate struct {
+	View      func() *View
+	Refresher Refresher
+	Recorder  Recorder
+	Now       func() time.Time
+}
+
+// Decision is the answer to one request. The zero value refuses.
+type Decision struct {
+	ID      string // "d-7Q2MXK4W", for people to quote
+	Allowed bool
+	// Reason says why it is allowed on its merits; empty when it is not.
+	Reason Reason
+	// Refusal says why it is not; nil when it is allowed on its merits. A Gate
+	// that only audits or warns lets it pass all the same: then Allowed is true.
+	Refusal *Refusal
+	Gate    string // the Gate that decided; empty when none matches
+	Action  Action
+	// Manifest is what the object was traced to; nil when it was not.
+	Manifest *gitindex.Manifest
+	// Traced reports that the whole object is what Manifest declares.
+	Traced bool
+	Drift  []Difference
+	// Reasons are the paths that had another reason than Git.
+	Reasons map[Reason][]string
+	// Revisions are the accepted ones of each Origin that was asked.
+	Revisions map[string]string
+	ObjectUID string
+	At        time.Time
+
+	subject *subject
+	author  bool
+}
+
+// Decide takes one request through the gate. Every way out passes through
+// finish, so nothing is answered unrecorded.
+func (g *Gate) Decide(ctx context.Context, req *Request) Decision {
+	d := g.judge(g.View(), req)
+	if d.mayHeal() && g.Refresher != nil {
+		// CI applies seconds after it pushes: look once more at Git before
+		// refusing what it may hold by now.
+		if err := g.Refresher.Refresh(ctx, sortedKeys(d.Revisions)); err != nil {
+			d.Refusal.Kind, d.Refusal.Was = OriginNotReady, d.Refusal.Kind
+			d.Refusal.Facts = append(d.Refusal.Facts, "Git may hold something newer: "+gitindex.Clean(err.Error(), 160))
+		} else {
+			d = g.judge(g.View(), req)
+		}
+	}
+	return g.finish(req, d)
+}
+
+// Annotate computes the stamp for a request in the mutating phase. It decides
+// nothing and is not recorded: the judge sees the final object. Nil means that
+// nothing is to be written.
+func (g *Gate) Annotate(req *Request) map[string]string {
+	if req.Operation != Create && req.Operation != Update || req.SubResource != "" {
+		return nil
+	}
+	d := g.judge(g.View(), req)
+	if d.subject == nil || d.Gate == "" {
+		return nil
+	}
+	want, declared := d.stamps()
+	return d.subject.restamp(want, declared)
+}
+
+// judge finds the decision of the first matching Gate that refuses, or else of
+// the first that matches.
+func (g *Gate) judge(view *View, req *Request) Decision {
+	if view.NotReady != "" {
+		return Decision{Refusal: &Refusal{Kind: OriginNotReady, Head: "Gitward is not ready: " + view.NotReady,
+			Do: "try again in a moment; an administrator finds more in `gitward doctor`"}}
+	}
+	decided := Decision{Allowed: true, Reason: NotGated}
+	for i := range view.Rules {
+		rule := &view.Rules[i]
+		if !rule.matches(req) {
+			continue
+		}
+		d := g.judgeBy(view, rule, req)
+		d.Gate, d.Action, d.author = rule.Name, rule.Action, rule.Author
+		if d.Refusal != nil && (rule.Action == Deny || decided.Refusal == nil) {
+			decided = d
+			if rule.Action == Deny {
+				break
+			}
+		}
+		if decided.Gate == "" {
+			decided = d
+		}
+	}
+	return decided
+}
+
+// judgeBy puts one request to one Gate.
+func (g *Gate) judgeBy(view *View, rule *Rule, req *Request) Decision {
+	t := tracing{view: view, rule: rule, now: g.Now(), req: req}
+	d := t.decide()
+	d.Revisions = t.revisions()
+	return d
+}
+
+// finish gives the decision its id, its verdict and its place in the record.
+func (g *Gate) finish(req *Request, d Decision) Decision {
+	d.At = g.Now()
+	d.ID = decisionID(req.UID)
+	if d.subject != nil {
+		d.ObjectUID = d.subject.uid
+	}
+	d.Allowed = d.Refusal == nil && d.Reason != "" || d.Refusal != nil && d.Gate != "" && d.Action != Deny
+	if g.Recorder == nil || req.DryRun {
+		return d
+	}
+	if err := g.Recorder.Record(req, &d); err != nil {
+		d.Allowed = false
+		d.Refusal = &Refusal{Kind: NotRecorded, Head: req.What() + " was not decided: the record could not be written",
+			Do: "try again; an administrator finds more in Gitward's log"}
+	}
+	return d
+}
+
+// mayHeal reports whether newer commits could turn this refusal round.
+func (d *Decision) mayHeal() bool {
+	if d.Refusal == nil || d.Gate == "" {
+		return false
+	}
+	switch d.Refusal.Kind {
+	case NotInGit, Differs, StillInGit, Unsigned, UnknownSigner, SignerExpired, SignerNotValid, BadSignature:
+		return true
+	}
+	return false
+}
+
+// stamps are the stamp that the object ought to carry, and the one that its
+// manifest happens to declare.
+func (d *Decision) stamps() (want, declared map[string]string) {
+	if d.Manifest == nil || !d.Traced {
+		return nil, nil
+	}
+	if raw, err := decodeObject(d.Manifest.Raw); err == nil {
+		if meta, ok := at(raw, "metadata").(map[string]any); ok {
+			declared = takeStamps(meta)
+		}
+	}
+	return stampsOf(d.Manifest, d.author), declared
+}
+
+// Unreadable is the decision for a request that could not be read.
+func (g *Gate) Unreadable(req *Request, err error) Decision {
+	return g.finish(req, Decision{Refusal: unreadable(req, err)})
+}
+
+func unreadable(req *Request, err error) *Refusal {
+	return &Refusal{Kind: Unreadable, Head: req.What() + " cannot be read by Gitward: " + gitindex.Clean(fmt.Sprint(err), 120),
+		Do: "send the object again; if it happens again, report it with the decision id"}
+}

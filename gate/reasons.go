@@ -1,0 +1,53 @@
+package gate
+
+// Reason says why a change or a whole request is allowed.
+type Reason string
+
+// The reasons, in the order in which they are looked for.
+const (
+	ByGit      Reason = "Git"         // the value is Git's, defaults included
+	ByServer   Reason = "Server"      // only the API server can have set it
+	ByApplier  Reason = "Applier"     // what the unit's applier adds, at its computed value
+	ByStamp    Reason = "Stamp"       // a gitward.dev annotation at its computed value
+	NoChange   Reason = "NoChange"    // the request changes nothing
+	NotGated   Reason = "NotGated"    // no Gate matches the request
+	NotInGitOK Reason = "NotDeclared" // a deletion of what Git does not declare
+)
+
+// Refused says why a request is refused. The names are stable: they are in
+// records, audit annotations and docs.
+type Refused string
+
+// The refusals. Transient ones answer 429 and heal by themselves.
+const (
+	NotInGit       Refused = "NotInGit"
+	Differs        Refused = "Differs"
+	Unsigned       Refused = "Unsigned"
+	UnknownSigner  Refused = "UnknownSigner"
+	SignerExpired  Refused = "SignerExpired"
+	SignerRevoked  Refused = "SignerRevoked"
+	SignerNotValid Refused = "SignerNotValid"
+	BadSignature   Refused = "BadSignature"
+	NotChecked     Refused = "NotChecked"
+	WrongNamespace Refused = "WrongNamespace"
+	Outdated       Refused = "Outdated"
+	StillInGit     Refused = "StillInGit"
+	ForgedStamp    Refused = "ForgedStamp"
+	NoRule         Refused = "NoRule"         // nothing in this version says when it may pass
+	NotComparable  Refused = "NotComparable"  // Git's form cannot be brought to the request's
+	StaleStamp     Refused = "StaleStamp"     // transient
+	OriginStale    Refused = "OriginStale"    // transient
+	OriginNotReady Refused = "OriginNotReady" // transient
+	Unreadable     Refused = "Unreadable"     // the request could not be read
+	NotRecorded    Refused = "NotRecorded"    // transient: the record could not be written
+)
+
+// Transient reports whether a refusal heals by itself, so that the client
+// should try again: HTTP 429 with Retry-After.
+func (r Refused) Transient() bool {
+	switch r {
+	case StaleStamp, OriginStale, OriginNotReady, NotRecorded:
+		return true
+	}
+	return false
+}

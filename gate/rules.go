@@ -1,0 +1,109 @@
+package gate
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gitward/gitward/gitindex"
+	"github.com/gitward/gitward/gitindex/canonical"
+)
+
+// Action is what happens to a request without a reason. The zero value denies.
+type Action int
+
+// The actions.
+const (
+	Deny Action = iota
+	Warn
+	Audit
+)
+
+// String is the action's name in the Gate resource.
+func (a Action) String() string { return [...]string{"Deny", "Warn", "Audit"}[a] }
+
+// Rule is one Gate, as the decision reads it.
+type Rule struct {
+	Name          string
+	Action        Action
+	Namespaces    []string // patterns; empty means all
+	ClusterScoped bool
+	Origins       []Source
+	Lag           time.Duration
+	StaleAfter    time.Duration
+	DenyStale     bool
+	Author        bool // whether the stamp names the author
+}
+
+// Source is one Origin that a Gate accepts.
+type Source struct {
+	Origin     string
+	Namespaces []string // patterns; empty means all, and cluster-scoped objects
+}
+
+// View is all that a decision reads. It is immutable and stands behind one
+// atomic pointer, so that a decision never sees half a change.
+type View struct {
+	Index   gitindex.Index
+	Schemas *canonical.Schemas
+	Rules   []Rule
+	// NotReady says why nothing can be decided yet: the configuration could not
+	// be read. Empty when it could.
+	NotReady string
+}
+
+// matches reports whether the rule is about the request. A Namespace object
+// belongs to the namespace it names.
+func (r *Rule) matches(req *Request) bool {
+	if req.Namespace == "" {
+		return r.ClusterScoped
+	}
+	return matchAny(r.Namespaces, req.Namespace)
+}
+
+// fills reports whether the Origin may declare ref.
+func (s *Source) fills(ref gitindex.Ref) bool {
+	if len(s.Namespaces) == 0 || slices.Contains(s.Namespaces, "*") {
+		return true
+	}
+	return ref.Namespace != "" && matchAny(s.Namespaces, ref.Namespace)
+}
+
+func matchAny(patterns []string, name string) bool {
+	if len(patterns) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(patterns, func(p string) bool { return match(p, name) })
+}
+
+// match is a glob with * for any run of characters, anchored at both ends.
+func match(pattern, name string) bool {
+	head, rest, star := strings.Cut(pattern, "*")
+	if !star {
+		return pattern == name
+	}
+	if !strings.HasPrefix(name, head) {
+		return false
+	}
+	name = name[len(head):]
+	for {
+		part, next, more := strings.Cut(rest, "*")
+		if !more {
+			return strings.HasSuffix(name, part)
+		}
+		i := strings.Index(name, part)
+		if i < 0 {
+			return false
+		}
+		name, rest = name[i+len(part):], next
+	}
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,299 @@
+package gate
+
+import (
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Server: only the API server can have set it.
+//
+// Two proofs count. A value that the server computes from the request may be
+// recomputed here: a Namespace's name label, a Pod's token volume. A value that
+// the server chooses (a cluster IP, a node port) cannot; there the proof is that
+// the requester did not send the field. The server notes what a request sets in
+// metadata.managedFields before it allocates anything, so a field that is there
+// and that no manager owns was put there by the server itself. An object whose
+// managedFields were wiped proves nothing.
+
+// serverMetadata are fields of metadata that no request can set, whatever it
+// sends. They are taken off both states before anything is compared.
+var serverMetadata = []string{"uid", "resourceVersion", "generation", "creationTimestamp", "managedFields",
+	"selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"}
+
+// serverRule says when the value at one path is the server's own.
+type serverRule struct {
+	kind  string // Kind or Kind.group
+	path  string // pattern as pathPattern writes it
+	holds func(c *comparison, v values) bool
+}
+
+var serverRules = indexServerRules([]serverRule{
+	{"Namespace", "metadata.labels[kubernetes.io/metadata.name]", isName},
+	{"Namespace", "spec", isNamespaceSpec},
+	{"Namespace", "spec.finalizers", isNamespaceFinalizers},
+
+	{"Service", "spec.clusterIP", allocated},
+	{"Service", "spec.clusterIPs", allocated},
+	{"Service", "spec.ipFamilies", allocated},
+	{"Service", "spec.ipFamilyPolicy", allocated},
+	{"Service", "spec.ports[].nodePort", allocated},
+	{"Service", "spec.healthCheckNodePort", allocated},
+
+	{"PersistentVolumeClaim", "metadata.finalizers", finalizer("kubernetes.io/pvc-protection")},
+	{"PersistentVolumeClaim", "spec.storageClassName", allocated},
+	{"PersistentVolumeClaim", "spec.dataSource", sameDataSource},
+	{"PersistentVolumeClaim", "spec.dataSourceRef", sameDataSource},
+	{"PersistentVolume", "metadata.finalizers", finalizer("kubernetes.io/pv-protection")},
+	{"VolumeAttributesClass.storage.k8s.io", "metadata.finalizers", finalizer("kubernetes.io/vac-protection")},
+
+	{"Ingress.networking.k8s.io", "spec.ingressClassName", allocated},
+	{"CustomResourceDefinition.apiextensions.k8s.io", "metadata.finalizers", finalizer("customresourcecleanup.apiextensions.k8s.io")},
+	{"DaemonSet.apps", "metadata.annotations[deprecated.daemonset.template.generation]", templateGeneration},
+
+	{"Job.batch", "spec.selector", jobSelector},
+	{"Job.batch", "spec.template.metadata.labels[batch.kubernetes.io/controller-uid]", isUID},
+	{"Job.batch", "spec.template.metadata.labels[controller-uid]", isUID},
+	{"Job.batch", "spec.template.metadata.labels[batch.kubernetes.io/job-name]", isName},
+	{"Job.batch", "spec.template.metadata.labels.job-name", isName},
+	{"Job.batch", "metadata.labels[batch.kubernetes.io/controller-uid]", isUID},
+	{"Job.batch", "metadata.labels[batch.kubernetes.io/job-name]", isName},
+	{"Job.batch", "metadata.labels.job-name", isName},
+	{"Job.batch", "metadata.labels.controller-uid", isUID},
+
+	{"Pod", "spec.serviceAccountName", allocated},
+	{"Pod", "spec.serviceAccount", isServiceAccountName},
+	{"Pod", "spec.volumes[]", isTokenVolume},
+	{"Pod", "spec.containers[].volumeMounts[]", isTokenMount},
+	{"Pod", "spec.initContainers[].volumeMounts[]", isTokenMount},
+	{"Pod", "spec.imagePullSecrets", allocated},
+	{"Pod", "spec.tolerations", defaultTolerations},
+	{"Pod", "spec.priority", allocated},
+	{"Pod", "spec.priorityClassName", allocated},
+	{"Pod", "spec.preemptionPolicy", allocated},
+	{"Pod", "spec.overhead", allocated},
+	{"Pod", "metadata.annotations[kubernetes.io/limit-ranger]", allocated},
+	{"Pod", "spec.containers[].resources", allocated},
+	{"Pod", "spec.containers[].resources.limits", allocated},
+	{"Pod", "spec.containers[].resources.requests", allocated},
+	{"Pod", "spec.initContainers[].resources", allocated},
+	{"Pod", "spec.initContainers[].resources.limits", allocated},
+	{"Pod", "spec.initContainers[].resources.requests", allocated},
+
+	{"CertificateSigningRequest.certificates.k8s.io", "spec.username", allocated},
+	{"CertificateSigningRequest.certificates.k8s.io", "spec.uid", allocated},
+	{"CertificateSigningRequest.certificates.k8s.io", "spec.groups", allocated},
+	{"CertificateSigningRequest.certificates.k8s.io", "spec.extra", allocated},
+})
+
+func indexServerRules(rules []serverRule) map[string]map[string]serverRule {
+	index := map[string]map[string]serverRule{}
+	for _, r := range rules {
+		if index[r.kind] == nil {
+			index[r.kind] = map[string]serverRule{}
+		}
+		index[r.kind][r.path] = r
+	}
+	return index
+}
+
+func serverReason(c *comparison, v values) bool {
+	rules := serverRules[c.subject.ref.GroupKind()]
+	if rules == nil {
+		return false
+	}
+	rule, ok := rules[pathPattern(c.path)]
+	return ok && rule.holds(c, v)
+}
+
+// allocated: Git is silent, no manager ever sent the field, and it is new or as
+// it was: the server allocates once and keeps.
+func allocated(c *comparison, v values) bool {
+	kept := v.old == absent || equal(v.old, v.new)
+	return v.want == absent && kept && !c.subject.managed.claims(c.path)
+}
+
+func isName(c *comparison, v values) bool { return v.new == any(c.subject.ref.Name) }
+
+func isUID(c *comparison, v values) bool {
+	return c.subject.uid != "" && v.new == any(c.subject.uid)
+}
+
+func isNamespaceSpec(c *comparison, v values) bool {
+	m, ok := v.new.(map[string]any)
+	return v.want == absent && ok && len(m) == 1 && isNamespaceFinalizers(c, values{new: at(v.new, "finalizers"), want: absent})
+}
+
+func isNamespaceFinalizers(_ *comparison, v values) bool {
+	return v.want == absent && equal(v.new, []any{"kubernetes"})
+}
+
+// finalizer: the list is Git's, and one of the server's own finalizers.
+func finalizer(name string) func(*comparison, values) bool {
+	return func(_ *comparison, v values) bool {
+		n := asList(v.new)
+		rest := slices.DeleteFunc(slices.Clone(n), func(f any) bool { return f == any(name) })
+		return len(n)-len(rest) == 1 && slices.EqualFunc(rest, asList(v.want), equal)
+	}
+}
+
+func templateGeneration(c *comparison, v values) bool {
+	n := text(v.new)
+	digits := n != "" && strings.Trim(n, "0123456789") == ""
+	return v.want == absent && digits && !c.subject.managed.claims(c.path)
+}
+
+// sameDataSource: the server fills dataSource and dataSourceRef from each other.
+func sameDataSource(c *comparison, v values) bool {
+	spec := dig(c.subject.new, "spec")
+	a, b := at(spec, "dataSource"), at(spec, "dataSourceRef")
+	return v.want == absent && (equal(a, b) || a == absent || b == absent) && !c.subject.managed.claims(c.path)
+}
+
+// jobSelector: the selector that the server makes from the Job's own uid.
+func jobSelector(c *comparison, v values) bool {
+	uid := any(c.subject.uid)
+	return v.want == absent && c.subject.uid != "" &&
+		equal(v.new, map[string]any{"matchLabels": map[string]any{"batch.kubernetes.io/controller-uid": uid}})
+}
+
+func isServiceAccountName(c *comparison, v values) bool {
+	return v.want == absent && equal(v.new, dig(c.subject.new, "spec", "serviceAccountName"))
+}
+
+var tokenVolumeName = regexp.MustCompile(`^kube-api-access-[a-z0-9]{5}$`)
+
+// isTokenVolume: the projected volume that the ServiceAccount admission plugin
+// adds, which is the same for every Pod but for its name.
+func isTokenVolume(_ *comparison, v values) bool {
+	name := text(at(v.new, "name"))
+	if v.want != absent || !tokenVolumeName.MatchString(name) {
+		return false
+	}
+	return equal(v.new, map[string]any{"name": name, "projected": map[string]any{
+		"defaultMode": int64(0o644),
+		"sources": []any{
+			map[string]any{"serviceAccountToken": map[string]any{"expirationSeconds": int64(3607), "path": "token"}},
+			map[string]any{"configMap": map[string]any{"name": "kube-root-ca.crt",
+				"items": []any{map[string]any{"key": "ca.crt", "path": "ca.crt"}}}},
+			map[string]any{"downwardAPI": map[string]any{"items": []any{map[string]any{"path": "namespace",
+				"fieldRef": map[string]any{"apiVersion": "v1", "fieldPath": "metadata.namespace"}}}}},
+		}}})
+}
+
+// isTokenMount: where the same plugin mounts it.
+func isTokenMount(_ *comparison, v values) bool {
+	name := text(at(v.new, "name"))
+	return v.want == absent && tokenVolumeName.MatchString(name) && equal(v.new, map[string]any{
+		"name": name, "readOnly": true, "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"})
+}
+
+// defaultTolerations: Git's tolerations, and the two that the
+// DefaultTolerationSeconds plugin adds where they are missing.
+func defaultTolerations(_ *comparison, v values) bool {
+	n, w := asList(v.new), asList(v.want)
+	if len(n) < len(w) || !slices.EqualFunc(n[:len(w)], w, equal) {
+		return false
+	}
+	for _, t := range n[len(w):] {
+		if !equal(t, toleration("not-ready")) && !equal(t, toleration("unreachable")) {
+			return false
+		}
+	}
+	return len(n)-len(w) <= 2
+}
+
+func toleration(condition string) map[string]any {
+	return map[string]any{"key": "node.kubernetes.io/" + condition, "operator": "Exists", "effect": "NoExecute",
+		"tolerationSeconds": int64(300)}
+}
+
+// managedFields is what the managers of an object are known to have set.
+type managedFields struct {
+	sets []map[string]any // FieldsV1, decoded
+}
+
+func readManagedFields(obj map[string]any) managedFields {
+	var m managedFields
+	for _, e := range asList(dig(obj, "metadata", "managedFields")) {
+		if f, ok := at(e, "fieldsV1").(map[string]any); ok {
+			m.sets = append(m.sets, f)
+		}
+	}
+	return m
+}
+
+// claims reports whether some manager owns the field at path, or whether that
+// cannot be told: an object without managed fields claims everything.
+func (m managedFields) claims(path []segment) bool {
+	if len(m.sets) == 0 {
+		return true
+	}
+	for _, set := range m.sets {
+		if claims(set, path) {
+			return true
+		}
+	}
+	return false
+}
+
+func claims(set map[string]any, path []segment) bool {
+	var v any = set
+	for i, seg := range path {
+		m, ok := v.(map[string]any)
+		if !ok {
+			return true // not a set as Kubernetes writes it
+		}
+		if i > 0 && len(m) == 0 {
+			return true // an atomic value is owned as a whole
+		}
+		next := at(m, "f:"+seg.name)
+		if seg.item {
+			next = itemSet(m, seg.name)
+		}
+		if next == absent {
+			return false
+		}
+		v = next
+	}
+	return true
+}
+
+// itemSet finds a list item's set by its key: k:{"name":"web"}, v:"x".
+func itemSet(m map[string]any, key string) any {
+	for name, set := range m {
+		switch {
+		case strings.HasPrefix(name, "k:"):
+			var fields map[string]any
+			if json.Unmarshal([]byte(name[2:]), &fields) == nil && keyMatches(fields, key) {
+				return set
+			}
+		case strings.HasPrefix(name, "v:"):
+			var v any
+			if json.Unmarshal([]byte(name[2:]), &v) == nil {
+				if s, ok := scalar(v); ok && s == key {
+					return set
+				}
+			}
+		}
+	}
+	return absent
+}
+
+// keyMatches compares a managed-fields key with an item's key, which joins its
+// values in the schema's order; any order is good enough to find the owner, for
+// finding one too many only refuses more.
+func keyMatches(fields map[string]any, key string) bool {
+	parts := strings.Split(key, ",")
+	if len(parts) != len(fields) {
+		return len(fields) > len(parts)
+	}
+	for _, v := range fields {
+		s, ok := scalar(v)
+		if !ok || !slices.Contains(parts, s) {
+			return false
+		}
+	}
+	return true
+}

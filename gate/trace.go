@@ -1,0 +1,283 @@
+package gate
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/gitward/gitward/gitindex"
+)
+
+// tracing is one request before one Gate.
+type tracing struct {
+	view *View
+	rule *Rule
+	req  *Request
+	now  time.Time
+}
+
+// candidate is a manifest that a request might stem from.
+type candidate struct {
+	manifest *gitindex.Manifest
+	past     *gitindex.Past // set when a newer commit superseded it
+	// why it may not count; empty when it may
+	refused Refused
+}
+
+// decide picks the rule for the request's verb. What has none is refused by
+// name: nothing passes because nobody thought of it.
+func (t *tracing) decide() Decision {
+	if r := t.notReady(); r != nil {
+		return Decision{Refusal: r}
+	}
+	verb, ok := verbs[verbKey{t.req.Operation, t.req.SubResource}]
+	if !ok {
+		return Decision{Refusal: noRule(t.req)}
+	}
+	return verb(t)
+}
+
+// notReady refuses while an Origin of the Gate has nothing accepted yet, or is
+// out of reach for too long where the Gate minds.
+func (t *tracing) notReady() *Refusal {
+	if len(t.rule.Origins) == 0 {
+		return nil // an Audit gate without Origins finds everything untraced
+	}
+	for _, source := range t.rule.Origins {
+		s := t.view.Index[source.Origin]
+		if s == nil || s.Accepted == nil {
+			return originNotReady(t.req, source.Origin, s)
+		}
+		if age := t.now.Sub(s.FetchedAt); t.rule.DenyStale && age > t.rule.StaleAfter {
+			return originStale(t.req, s, age)
+		}
+	}
+	return nil
+}
+
+func (t *tracing) revisions() map[string]string {
+	m := make(map[string]string, len(t.rule.Origins))
+	for _, source := range t.rule.Origins {
+		m[source.Origin] = ""
+		if s := t.view.Index[source.Origin]; s != nil && s.Accepted != nil {
+			m[source.Origin] = s.Accepted.ID
+		}
+	}
+	return m
+}
+
+// candidates lists every manifest of the Gate's Origins for ref, those that
+// count first.
+func (t *tracing) candidates(ref gitindex.Ref) []candidate {
+	var counts, others []candidate
+	for i := range t.rule.Origins {
+		source := &t.rule.Origins[i]
+		entry := t.view.Index[source.Origin].Lookup(ref)
+		if entry == nil {
+			continue
+		}
+		fills := source.fills(ref)
+		for _, m := range entry.Current {
+			if fills {
+				counts = append(counts, candidate{manifest: m})
+			} else {
+				others = append(others, candidate{manifest: m, refused: WrongNamespace})
+			}
+		}
+		if !fills {
+			continue
+		}
+		for j := range entry.Past {
+			p := &entry.Past[j]
+			c := candidate{manifest: p.Manifest, past: p}
+			if t.now.Sub(p.At) > t.rule.Lag {
+				c.refused = Outdated
+			}
+			others = append(others, c)
+		}
+		for _, m := range entry.Held {
+			others = append(others, candidate{manifest: m, refused: heldBecause(m.Commit.Verdict.Outcome)})
+		}
+	}
+	return append(counts, others...)
+}
+
+// heldBecause maps the outcome of a signature to the refusal that names it.
+func heldBecause(o gitindex.Outcome) Refused {
+	switch o {
+	case gitindex.Unsigned:
+		return Unsigned
+	case gitindex.UnknownSigner:
+		return UnknownSigner
+	case gitindex.SignerExpired:
+		return SignerExpired
+	case gitindex.SignerRevoked:
+		return SignerRevoked
+	case gitindex.SignerNotValid:
+		return SignerNotValid
+	case gitindex.BadSignature, gitindex.Malformed:
+		return BadSignature
+	}
+	return NotChecked
+}
+
+// finding is a candidate held against the object.
+type finding struct {
+	candidate
+	comparison *comparison
+	err        error
+}
+
+// explains reports whether every change of the request has a reason in this
+// candidate.
+func (f *finding) explains() bool { return f.err == nil && len(f.comparison.violations) == 0 }
+
+// traced reports whether the whole object is what the candidate declares.
+func (f *finding) traced() bool { return f.explains() && len(f.comparison.drift) == 0 }
+
+// hold compares the subject with one candidate.
+func (t *tracing) hold(s *subject, c candidate) finding {
+	f := finding{candidate: c}
+	want, err := t.canonical(s, c.manifest)
+	if err != nil {
+		f.err = err
+		return f
+	}
+	var declared any
+	f.comparison = compare(s, c.manifest, want, func() any {
+		if declared == nil {
+			declared = t.declared(s, c.manifest)
+		}
+		return declared
+	})
+	return f
+}
+
+// canonical is the manifest's canonical form in the request's API version,
+// without stamps.
+func (t *tracing) canonical(s *subject, m *gitindex.Manifest) (map[string]any, error) {
+	data := m.Canonical
+	if m.APIVersion != s.apiVersion || data == nil {
+		var err error
+		if data, err = t.view.Schemas.Canonical(m.Raw, t.req.Version); err != nil {
+			return nil, err
+		}
+	}
+	want, err := decodeObject(data)
+	if err != nil {
+		return nil, fmt.Errorf("decoding the canonical form: %w", err)
+	}
+	strip(want, s.hasStatus)
+	return want, nil
+}
+
+// declared is what Git itself says. Where that cannot be computed, everything
+// in the canonical form counts as declared: that refuses more, never less.
+func (t *tracing) declared(s *subject, m *gitindex.Manifest) any {
+	if data, err := t.view.Schemas.Declared(m.Raw, t.req.Version); err == nil {
+		if v, err := decodeObject(data); err == nil {
+			strip(v, s.hasStatus)
+			return v
+		}
+	}
+	v, _ := t.canonical(s, m)
+	return v
+}
+
+// write decides CREATE and UPDATE of an object: every change needs a reason.
+func write(t *tracing) Decision {
+	o, err := t.req.decode()
+	if err != nil {
+		return Decision{Refusal: unreadable(t.req, err)}
+	}
+	if o.new == nil || t.req.Operation == Update && o.old == nil {
+		return Decision{Refusal: unreadable(t.req, fmt.Errorf("the review carries no object"))}
+	}
+	s := newSubject(t.view.Schemas, t.req, o)
+	d := t.weigh(s)
+	d.subject = s
+	if d.Refusal != nil {
+		return d
+	}
+	d.author = t.rule.Author
+	want, declared := d.stamps()
+	if key, why := s.stampFault(want, declared); why != "" {
+		return Decision{Refusal: badStamp(t.req, key, why), Manifest: d.Manifest, subject: s, Traced: d.Traced}
+	}
+	return d
+}
+
+// weigh holds the subject against the candidates, best first, and takes the
+// first that explains every change.
+func (t *tracing) weigh(s *subject) Decision {
+	candidates := t.candidates(s.ref)
+	var best, closest *finding
+	for _, c := range candidates {
+		if c.refused != "" {
+			continue
+		}
+		f := t.hold(s, c)
+		if f.traced() {
+			return allowed(&f)
+		}
+		// A superseded manifest counts as a whole or not at all: an applier
+		// that lags behind applies all of it, and a mixture of two states of
+		// Git is in neither.
+		if f.explains() && c.past == nil && best == nil {
+			best = &f
+		}
+		if closest == nil || closer(&f, closest) {
+			closest = &f
+		}
+	}
+	if best != nil {
+		return allowed(best)
+	}
+	if s.unchanged() {
+		return Decision{Reason: NoChange}
+	}
+	// Nothing explains it. If something that may not count would have, the
+	// refusal says that instead of listing differences.
+	for _, c := range candidates {
+		if c.refused == "" {
+			continue
+		}
+		if f := t.hold(s, c); f.explains() {
+			return Decision{Refusal: t.refuseCandidate(&c)}
+		}
+	}
+	if closest != nil {
+		return Decision{Refusal: t.refuseDifferent(s, closest), Manifest: closest.manifest}
+	}
+	for _, c := range candidates {
+		if c.refused != Outdated {
+			return Decision{Refusal: t.refuseCandidate(&c)}
+		}
+	}
+	return Decision{Refusal: t.refuseUnknown(s.ref)}
+}
+
+func closer(a, b *finding) bool {
+	if a.err != nil || b.err != nil {
+		return a.err == nil
+	}
+	return len(a.comparison.violations) < len(b.comparison.violations)
+}
+
+func allowed(f *finding) Decision {
+	return Decision{Reason: ByGit, Manifest: f.manifest, Traced: f.traced(), Drift: f.comparison.drift, Reasons: f.comparison.reasons}
+}
+
+// originNames lists the Origins of the Gate that may declare ref.
+func (t *tracing) originNames(ref gitindex.Ref) string {
+	var names []string
+	for i := range t.rule.Origins {
+		if s := &t.rule.Origins[i]; s.fills(ref) {
+			names = append(names, s.Origin)
+		}
+	}
+	if len(names) == 0 {
+		return "no Origin"
+	}
+	return strings.Join(names, ", ")
+}

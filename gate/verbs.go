@@ -1,0 +1,149 @@
+package gate
+
+import (
+	"errors"
+
+	"github.com/gitward/gitward/gitindex"
+)
+
+type verbKey struct {
+	op          Operation
+	subresource string
+}
+
+// verbs has a rule for each kind of request that can pass. A request that finds
+// none here is refused by name.
+var verbs = map[verbKey]func(*tracing) Decision{
+	{Create, ""}:       write,
+	{Update, ""}:       write,
+	{Delete, ""}:       remove,
+	{Update, "status"}: status,
+	{Update, "scale"}:  scale,
+}
+
+// remove decides DELETE: what Git still declares stays. In a collection
+// deletion the request has no name; then the old object tells it.
+func remove(t *tracing) Decision {
+	ref := t.req.Ref()
+	if ref.Name == "" {
+		old, err := decodeObject(t.req.OldObject)
+		if err != nil {
+			return Decision{Refusal: unreadable(t.req, err)}
+		}
+		ref.Name = text(dig(old, "metadata", "name"))
+	}
+	if ref.Name == "" {
+		return Decision{Refusal: unreadable(t.req, errors.New("the deletion names no object"))}
+	}
+	for i := range t.rule.Origins {
+		source := &t.rule.Origins[i]
+		s := t.view.Index[source.Origin]
+		e := s.Lookup(ref)
+		if e != nil && len(e.Current) > 0 && source.fills(ref) {
+			return Decision{Refusal: stillInGit(t.req, ref, e), Manifest: e.Current[0]}
+		}
+		if ref.Group == "" && ref.Kind == "Namespace" {
+			if n := s.Declares(ref.Name); n > 0 && source.fills(gitindex.Ref{Namespace: ref.Name}) {
+				return Decision{Refusal: namespaceInUse(t.req, ref, s, n)}
+			}
+		}
+	}
+	return Decision{Reason: NotInGitOK}
+}
+
+// status decides writes to the status subresource. The status itself is the
+// controllers' business; but most kinds let such a request write metadata too,
+// so metadata must stay as it is.
+func status(t *tracing) Decision {
+	o, err := t.req.decode()
+	if err != nil {
+		return Decision{Refusal: unreadable(t.req, err)}
+	}
+	if o.new == nil || o.old == nil {
+		return Decision{Refusal: unreadable(t.req, errors.New("the review carries no object"))}
+	}
+	s := newSubject(t.view.Schemas, t.req, o)
+	for _, k := range sortedKeys(s.newStamps) {
+		if s.newStamps[k] != s.oldStamps[k] {
+			return Decision{Refusal: badStamp(t.req, k, ForgedStamp)}
+		}
+	}
+	for _, k := range sortedKeys(s.oldStamps) {
+		if _, ok := s.newStamps[k]; !ok {
+			return Decision{Refusal: badStamp(t.req, k, ForgedStamp)}
+		}
+	}
+	if !equal(at(s.old, "metadata"), at(s.new, "metadata")) {
+		return Decision{Refusal: metadataThroughStatus(t.req, s)}
+	}
+	return Decision{Reason: NoChange}
+}
+
+// scalable maps the resources with a scale subresource to their kind.
+var scalable = map[string]gitindex.Ref{
+	"deployments":            {Group: "apps", Kind: "Deployment"},
+	"replicasets":            {Group: "apps", Kind: "ReplicaSet"},
+	"statefulsets":           {Group: "apps", Kind: "StatefulSet"},
+	"replicationcontrollers": {Kind: "ReplicationController"},
+}
+
+// scale decides the scale subresource: the number must be Git's. (An autoscaler
+// that Git declares will be a reason of its own.)
+func scale(t *tracing) Decision {
+	ref, ok := scalable[t.req.Resource]
+	if !ok {
+		return Decision{Refusal: noRule(t.req)}
+	}
+	ref.Namespace, ref.Name = t.req.Namespace, t.req.Name
+	o, err := t.req.decode()
+	if err != nil {
+		return Decision{Refusal: unreadable(t.req, err)}
+	}
+	if o.new == nil || o.old == nil {
+		return Decision{Refusal: unreadable(t.req, errors.New("the review carries no object"))}
+	}
+	replicas := dig(o.new, "spec", "replicas")
+	if replicas == absent {
+		replicas = int64(0) // Scale leaves zero out
+	}
+	before := dig(o.old, "spec", "replicas")
+	if before == absent {
+		before = int64(0)
+	}
+	strip(o.old, true)
+	strip(o.new, true)
+	if !equal(at(o.old, "metadata"), at(o.new, "metadata")) {
+		return Decision{Refusal: noRule(t.req)}
+	}
+	if equal(before, replicas) {
+		return Decision{Reason: NoChange}
+	}
+	return t.replicas(ref, before, replicas)
+}
+
+// replicas looks for a candidate that wants this many.
+func (t *tracing) replicas(ref gitindex.Ref, before, replicas any) Decision {
+	var closest *gitindex.Manifest
+	var want any
+	candidates := t.candidates(ref)
+	for _, c := range candidates {
+		if c.refused != "" {
+			continue
+		}
+		canonical, err := decodeObject(c.manifest.Canonical)
+		if err != nil || canonical == nil {
+			continue
+		}
+		if equal(dig(canonical, "spec", "replicas"), replicas) {
+			return Decision{Reason: ByGit, Manifest: c.manifest}
+		}
+		if closest == nil {
+			closest, want = c.manifest, dig(canonical, "spec", "replicas")
+		}
+	}
+	if closest == nil {
+		return Decision{Refusal: t.refuseUnknown(ref)}
+	}
+	d := Difference{Path: "spec.replicas", Old: before, New: replicas, Want: want}
+	return Decision{Refusal: t.differs(ref, closest, []Difference{d}), Manifest: closest}
+}

@@ -1,0 +1,424 @@
+package controller
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/gitward/gitward/gitindex"
+	"github.com/gitward/gitward/gitindex/canonical"
+	"github.com/gitward/gitward/gitindex/gitrepo"
+	"github.com/gitward/gitward/gitindex/object"
+	"github.com/gitward/gitward/gitindex/render"
+)
+
+// keepPast is how long superseded manifests are remembered: longer than any
+// lag, so that a refusal can still say what was superseded and when.
+const keepPast = 72 * time.Hour
+
+// mostPast bounds how many superseded manifests of one object are remembered.
+const mostPast = 5
+
+// file is what the index keeps of one path of the trusted tree.
+type file struct {
+	Blob      object.ID
+	Touch     int // index of the commit that the trusted tree has it from
+	Manifests []*gitindex.Manifest
+	Held      []*gitindex.Manifest
+	Removal   *gitindex.Commit // an untrusted commit that takes all or some of it away
+	Removes   []gitindex.Ref
+	Problems  []gitindex.Problem
+}
+
+// builder turns a timeline into files and objects. It works on one Origin, in
+// one goroutine; what it publishes is never written to again.
+type builder struct {
+	origin   string
+	timeline *gitrepo.Timeline
+	units    *units
+	schemas  *canonical.Schemas
+	reader   *reader
+	now      time.Time
+
+	files   map[string]*file
+	objects map[gitindex.Ref]*gitindex.Entry
+	general []gitindex.Problem // about directories, not files
+
+	historian *historian
+}
+
+// update brings files and objects up to date with the timeline for the given
+// paths.
+func (b *builder) update(paths []string) {
+	if b.files == nil || slices.ContainsFunc(paths, func(p string) bool { _, ok := marker(p); return ok }) {
+		b.general = b.units.observe(b.trustedMarkers())
+		paths = b.timeline.Paths()
+	}
+	before := b.files
+	b.files = maps.Clone(before)
+	if b.files == nil {
+		b.files = map[string]*file{}
+	}
+	b.historian = &historian{timeline: b.timeline, known: b.settled(before),
+		read: func(path string, t gitrepo.Touch) []render.Object { return b.reader.read(path, t.Blob).objects }}
+	touched := map[gitindex.Ref]bool{}
+	for _, p := range paths {
+		old, next := before[p], b.file(p)
+		if next == nil {
+			delete(b.files, p)
+		} else {
+			b.files[p] = next
+		}
+		for _, f := range []*file{old, next} {
+			for ref := range f.refs() {
+				touched[ref] = true
+			}
+		}
+	}
+	b.index(paths, touched)
+	b.historian = nil
+	b.reader.forget()
+}
+
+func (f *file) refs() map[gitindex.Ref]bool {
+	refs := map[gitindex.Ref]bool{}
+	if f == nil {
+		return refs
+	}
+	for _, m := range f.Manifests {
+		refs[m.Ref] = true
+	}
+	for _, m := range f.Held {
+		refs[m.Ref] = true
+	}
+	for _, r := range f.Removes {
+		refs[r] = true
+	}
+	return refs
+}
+
+// trustedMarkers are the files of the trusted tree that make a directory
+// another renderer's.
+func (b *builder) trustedMarkers() []string {
+	var out []string
+	for _, p := range b.timeline.Paths() {
+		if _, ok := marker(p); !ok {
+			continue
+		}
+		if t := b.timeline.Trusted(p); len(t) > 0 && !t[len(t)-1].Removed() {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// settled lets the historian stop where an earlier run has been.
+func (b *builder) settled(before map[string]*file) func(string, gitrepo.Touch, *render.Object) *gitindex.Commit {
+	return func(path string, t gitrepo.Touch, o *render.Object) *gitindex.Commit {
+		f := before[path]
+		if f == nil || f.Touch != t.Index || f.Blob != t.Blob {
+			return nil
+		}
+		for _, m := range f.Manifests {
+			if m.Ref.Group == o.Group && m.Ref.Kind == o.Kind && m.Ref.Name == o.Name && m.Declared == identityOf(o).namespace {
+				return m.Commit
+			}
+		}
+		return nil
+	}
+}
+
+// file computes one path: what the trusted tree declares there, and what is
+// held back. It is nil where there is nothing to say.
+func (b *builder) file(path string) *file {
+	part, ok := b.units.find(path)
+	if !ok {
+		return nil
+	}
+	f := &file{Touch: -1}
+	trusted := b.timeline.Trusted(path)
+	if n := len(trusted); n > 0 && !trusted[n-1].Removed() {
+		b.declare(f, path, part, trusted)
+	}
+	b.holdBack(f, path, part)
+	if f.Touch < 0 && len(f.Held) == 0 {
+		return nil
+	}
+	return f
+}
+
+func (b *builder) declare(f *file, path string, p part, trusted []gitrepo.Touch) {
+	last := trusted[len(trusted)-1]
+	f.Blob, f.Touch = last.Blob, last.Index
+	if why := unreadableMode(last.Mode); why != "" {
+		f.Problems = []gitindex.Problem{{Path: path, Message: why}}
+		return
+	}
+	r := b.reader.read(path, last.Blob)
+	f.Problems = r.problems
+	for i := range r.objects {
+		o := &r.objects[i]
+		c := b.historian.lastChange(place{path, trusted, len(trusted) - 1}, o)
+		ms, err := b.manifests(path, p, last.Blob, o, c)
+		if err != nil {
+			f.Problems = append(slices.Clip(f.Problems), gitindex.Problem{Path: path, Line: o.Line, Message: err.Error()})
+		}
+		f.Manifests = append(f.Manifests, ms...)
+	}
+}
+
+// unreadableMode says why a tree entry is not a manifest; "" for a file.
+func unreadableMode(mode uint32) string {
+	e := object.Entry{Mode: mode}
+	switch {
+	case e.IsSymlink():
+		return "is a symbolic link, which is not followed: it declares nothing"
+	case e.IsGitlink():
+		return "is a submodule, which is not followed: it declares nothing"
+	}
+	return ""
+}
+
+// holdBack notes what untrusted commits would make of the path, so that a
+// refusal can say so.
+func (b *builder) holdBack(f *file, path string, p part) {
+	all := b.timeline.Path(path)
+	pending := all
+	for i := len(all) - 1; i >= 0; i-- {
+		if all[i].Index == f.Touch || b.counts(all[i]) {
+			pending = all[i+1:]
+			break
+		}
+	}
+	if len(pending) == 0 {
+		return
+	}
+	newest := pending[len(pending)-1]
+	have := map[gitindex.Ref]*gitindex.Manifest{}
+	for _, m := range f.Manifests {
+		have[m.Ref] = m
+	}
+	f.Removal = b.timeline.Commit(newest.Index)
+	gone := maps.Clone(have)
+	if !newest.Removed() && unreadableMode(newest.Mode) == "" {
+		objects := b.reader.read(path, newest.Blob).objects
+		for i := range objects {
+			o := &objects[i]
+			ms, _ := b.manifests(path, p, newest.Blob, o, b.heldSince(path, pending, o))
+			for _, m := range ms {
+				delete(gone, m.Ref)
+				if t := have[m.Ref]; t == nil || !bytes.Equal(t.Raw, m.Raw) {
+					f.Held = append(f.Held, m)
+				}
+			}
+		}
+	}
+	for ref := range gone {
+		f.Removes = append(f.Removes, ref)
+	}
+}
+
+func (b *builder) counts(t gitrepo.Touch) bool {
+	return b.timeline.Counts(t.Index)
+}
+
+// heldSince is the oldest of the pending commits that gave the object the form
+// it has in the newest.
+func (b *builder) heldSince(path string, pending []gitrepo.Touch, o *render.Object) *gitindex.Commit {
+	h := &historian{timeline: b.timeline, read: b.historian.read}
+	i := len(pending) - 1
+	for ; i > 0; i-- {
+		before := h.find(place{path, pending, i - 1}, identityOf(o))
+		if before == nil || !bytes.Equal(before.JSON, o.JSON) {
+			break
+		}
+	}
+	return b.timeline.Commit(pending[i].Index)
+}
+
+// manifests makes the Manifest of one rendered object. It is two where the
+// kind's scope is not known: the object is then found under either address.
+func (b *builder) manifests(path string, p part, blob object.ID, o *render.Object, c *gitindex.Commit) ([]*gitindex.Manifest, error) {
+	var namespaces []string
+	switch b.schemas.Scope(o.Group, o.Kind) {
+	case canonical.Cluster:
+		namespaces = []string{""}
+	case canonical.Namespaced:
+		namespaces = []string{or(o.Namespace, p.namespace)}
+	default:
+		namespaces = []string{or(o.Namespace, p.namespace), ""}
+	}
+	var out []*gitindex.Manifest
+	var problem error
+	for i, ns := range namespaces {
+		m := &gitindex.Manifest{
+			Ref:        gitindex.Ref{Group: o.Group, Kind: o.Kind, Namespace: ns, Name: o.Name},
+			APIVersion: schema.GroupVersion{Group: o.Group, Version: o.Version}.String(),
+			Origin:     b.origin, Path: path, Blob: blob.String(), Line: o.Line, End: o.End,
+			Declared: o.Namespace, Alternate: i > 0, Applier: p.applier, Commit: c,
+		}
+		raw, err := withNamespace(o.JSON, o.Namespace, ns)
+		if err != nil {
+			return nil, err
+		}
+		m.Raw = raw
+		if b.schemas.Known(o.Group, o.Version, o.Kind) {
+			if m.Canonical, err = b.schemas.Canonical(raw, o.Version); err != nil {
+				m.CanonicalError = err.Error()
+				problem = fmt.Errorf("%s cannot be brought to its canonical form: %w", m.Ref, err)
+			}
+		}
+		out = append(out, m)
+	}
+	return out, problem
+}
+
+func or(s, otherwise string) string {
+	if s != "" {
+		return s
+	}
+	return otherwise
+}
+
+// index rebuilds the entries of the touched objects.
+func (b *builder) index(paths []string, touched map[gitindex.Ref]bool) {
+	before := b.objects
+	b.objects = maps.Clone(before)
+	if b.objects == nil {
+		b.objects = make(map[gitindex.Ref]*gitindex.Entry, len(touched))
+	}
+	redone := make(map[string]bool, len(paths))
+	for _, p := range paths {
+		redone[p] = true
+	}
+	fresh := map[gitindex.Ref]*gitindex.Entry{}
+	for ref := range touched {
+		e := &gitindex.Entry{}
+		if old := before[ref]; old != nil {
+			e.Current = keep(old.Current, redone)
+			e.Held = keep(old.Held, redone)
+			e.HeldRemoval = old.HeldRemoval
+		}
+		fresh[ref] = e
+	}
+	for _, p := range paths {
+		f := b.files[p]
+		if f == nil {
+			continue
+		}
+		for _, m := range f.Manifests {
+			fresh[m.Ref].Current = append(fresh[m.Ref].Current, m)
+		}
+		for _, m := range f.Held {
+			fresh[m.Ref].Held = append(fresh[m.Ref].Held, m)
+		}
+		for _, ref := range f.Removes {
+			fresh[ref].HeldRemoval = f.Removal
+		}
+	}
+	for ref, e := range fresh {
+		if len(e.Current) == 0 || !b.stillRemoved(ref, e) {
+			e.HeldRemoval = nil
+		}
+		slices.SortFunc(e.Current, byPlace)
+		e.Past = b.past(before[ref], e, redone)
+		if len(e.Current)+len(e.Held)+len(e.Past) == 0 {
+			delete(b.objects, ref)
+		} else {
+			b.objects[ref] = e
+		}
+	}
+}
+
+// stillRemoved reports whether some file of the entry is still taken away by an
+// untrusted commit.
+func (b *builder) stillRemoved(ref gitindex.Ref, e *gitindex.Entry) bool {
+	return slices.ContainsFunc(e.Current, func(m *gitindex.Manifest) bool {
+		f := b.files[m.Path]
+		return f != nil && slices.Contains(f.Removes, ref)
+	})
+}
+
+func keep(ms []*gitindex.Manifest, redone map[string]bool) []*gitindex.Manifest {
+	var out []*gitindex.Manifest
+	for _, m := range ms {
+		if !redone[m.Path] {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+func byPlace(a, b *gitindex.Manifest) int {
+	if c := strings.Compare(a.Path, b.Path); c != 0 {
+		return c
+	}
+	return a.Line - b.Line
+}
+
+// past is what an entry remembers of earlier manifests: those it had until now
+// that no current one repeats, and those it remembered already.
+func (b *builder) past(old, now *gitindex.Entry, redone map[string]bool) []gitindex.Past {
+	if old == nil {
+		return nil
+	}
+	var out []gitindex.Past
+	for _, m := range old.Current {
+		if !redone[m.Path] || repeats(now.Current, m) {
+			continue
+		}
+		out = append(out, gitindex.Past{Manifest: m, By: b.successor(m, now), At: b.now})
+	}
+	for _, p := range old.Past {
+		if b.now.Sub(p.At) < keepPast && !repeats(now.Current, p.Manifest) && len(out) < mostPast {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func repeats(current []*gitindex.Manifest, m *gitindex.Manifest) bool {
+	return slices.ContainsFunc(current, func(c *gitindex.Manifest) bool { return bytes.Equal(c.Raw, m.Raw) })
+}
+
+// successor is the commit that superseded m.
+func (b *builder) successor(m *gitindex.Manifest, now *gitindex.Entry) *gitindex.Commit {
+	if len(now.Current) > 0 {
+		return now.Current[0].Commit
+	}
+	if trusted := b.timeline.Trusted(m.Path); len(trusted) > 0 {
+		return b.timeline.Commit(trusted[len(trusted)-1].Index)
+	}
+	return m.Commit
+}
+
+// problems are all that people should mend, in the order of the files.
+func (b *builder) problems() []gitindex.Problem {
+	out := slices.Clone(b.general)
+	for _, f := range b.files {
+		out = append(out, f.Problems...)
+	}
+	for ref, e := range b.objects {
+		for i, m := range e.Current {
+			if i > 0 && (e.Current[0].Path != m.Path || e.Current[0].Line != m.Line) {
+				out = append(out, gitindex.Problem{Path: m.Path, Line: m.Line,
+					Message: fmt.Sprintf("declares %s, which %s:%d declares as well; either counts", ref, e.Current[0].Path, e.Current[0].Line)})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b gitindex.Problem) int {
+		if c := strings.Compare(a.Path, b.Path); c != 0 {
+			return c
+		}
+		if a.Line != b.Line {
+			return a.Line - b.Line
+		}
+		return strings.Compare(a.Message, b.Message)
+	})
+	return slices.Compact(out)
+}

@@ -1,0 +1,144 @@
+package gitindex
+
+import (
+	"slices"
+	"time"
+)
+
+// Entry is all that one Origin knows of one object.
+type Entry struct {
+	// Current are the manifests of the trusted tree that declare the object:
+	// one, as a rule; several where files repeat it, and then each counts.
+	Current []*Manifest
+	// Past are earlier manifests, newest first, each with the time at which a
+	// newer trusted commit took its place. Appliers lag behind, so a Gate lets
+	// them count for a while.
+	Past []Past
+	// Held are manifests as commits that are not trusted would have them. They
+	// never justify anything: they let a refusal say why.
+	Held []*Manifest
+	// HeldRemoval is an untrusted commit that takes the object out of Git; nil
+	// if there is none.
+	HeldRemoval *Commit
+}
+
+// Past is a manifest that a newer trusted commit has superseded.
+type Past struct {
+	Manifest *Manifest
+	By       *Commit   // the commit that superseded it
+	At       time.Time // when this gateway saw that commit
+}
+
+// Snapshot is what one Origin declares at one accepted revision. It is
+// immutable once published; readers share it freely.
+type Snapshot struct {
+	Origin string
+	URL    string // without credentials
+	Ref    string // "main", "v1.2.0"
+	// Accepted is the newest commit that Gitward decides from; nil before the
+	// first one is accepted, and then nothing is traceable to this Origin.
+	Accepted *Commit
+	// Tip is the commit the ref pointed to when it was last fetched; it differs
+	// from Accepted while the Origin is frozen.
+	Tip       string
+	FetchedAt time.Time
+	// Frozen says why the accepted revision does not follow the ref: a force
+	// push, a rollback. Empty when it follows.
+	Frozen string
+
+	Objects  map[Ref]*Entry
+	Problems []Problem
+	Held     []HeldChange
+	// Files counts the files of the trusted tree that were read.
+	Files int
+
+	perNamespace map[string]int
+}
+
+// HeldChange is one path that an untrusted commit changed and whose change is
+// therefore held back.
+type HeldChange struct {
+	Path   string
+	Commit *Commit
+}
+
+// Lookup finds what the Origin knows of ref; nil when it knows nothing.
+func (s *Snapshot) Lookup(ref Ref) *Entry { return s.Objects[ref] }
+
+// Declares counts the objects currently declared in a namespace, so that the
+// namespace itself is not taken away from under them.
+func (s *Snapshot) Declares(namespace string) int { return s.perNamespace[namespace] }
+
+// Seal computes what lookups need from Objects. Call it once, before the
+// snapshot is published.
+func (s *Snapshot) Seal() *Snapshot {
+	s.perNamespace = map[string]int{}
+	for ref, e := range s.Objects {
+		if len(e.Current) > 0 && ref.Namespace != "" {
+			s.perNamespace[ref.Namespace]++
+		}
+	}
+	return s
+}
+
+// Count is the number of objects currently declared.
+func (s *Snapshot) Count() int {
+	n := 0
+	for _, e := range s.Objects {
+		if len(e.Current) > 0 && !e.Current[0].Alternate {
+			n++
+		}
+	}
+	return n
+}
+
+// Near finds a declared object with the same kind and a name close to ref's,
+// for a "did you mean" line; nil if there is none within two edits.
+func (s *Snapshot) Near(ref Ref) *Manifest {
+	var best *Manifest
+	bestDistance := 3
+	for r, e := range s.Objects {
+		if len(e.Current) == 0 || r.Group != ref.Group || r.Kind != ref.Kind {
+			continue
+		}
+		d := 0
+		if r.Namespace != ref.Namespace {
+			d = 1
+		}
+		d += distance(r.Name, ref.Name, bestDistance)
+		better := d < bestDistance || d == bestDistance && best != nil && r.String() < best.Ref.String()
+		if d > 0 && d < 3 && better {
+			best, bestDistance = e.Current[0], d
+		}
+	}
+	return best
+}
+
+// distance is the Levenshtein distance of two names, or limit if it is larger.
+func distance(a, b string, limit int) int {
+	if d := len(a) - len(b); d >= limit || -d >= limit {
+		return limit
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		diagonal := row[0]
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := diagonal
+			if a[i-1] != b[j-1] {
+				cost++
+			}
+			diagonal, row[j] = row[j], min(cost, row[j]+1, row[j-1]+1)
+		}
+		if slices.Min(row) >= limit {
+			return limit
+		}
+	}
+	return min(row[len(b)], limit)
+}
+
+// Index is every Origin's snapshot, by Origin name. It is immutable.
+type Index map[string]*Snapshot

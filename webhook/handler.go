@@ -1,0 +1,214 @@
+// Package webhook is the door: an AdmissionReview comes in, an
+// AdmissionResponse goes out. What is decided is the gate's affair; this package
+// reads, bounds and answers.
+package webhook
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/gitward/gitward/gate"
+)
+
+// MaxBody is the largest review that is read: two objects of the API server's 3
+// MiB limit, each byte of which JSON may escape into six, and room for the rest.
+const MaxBody = 40 << 20
+
+// spare is what is kept of the API server's timeout for the way back.
+const spare = 500 * time.Millisecond
+
+// Handler answers reviews on two paths: /validate is the judge
+// (from-git.gitward.dev), /mutate writes stamps (annotate.gitward.dev).
+type Handler struct {
+	Gate *gate.Gate
+	Log  *slog.Logger
+	// Budget bounds the bytes of reviews in flight; nil means no bound.
+	Budget *Budget
+}
+
+// ServeHTTP answers POST /validate and /mutate.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		http.Error(w, "reviews are POSTed", http.StatusMethodNotAllowed)
+		return
+	}
+	var answer func(context.Context, *gate.Request) *admissionv1.AdmissionResponse
+	var refuse func(uid, why string, code int32) *admissionv1.AdmissionResponse
+	switch r.URL.Path {
+	case "/validate":
+		answer, refuse = h.validate, denied
+	case "/mutate":
+		answer, refuse = h.annotate, untouched
+	default:
+		http.NotFound(w, r)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), patience(r))
+	defer cancel()
+	respond(w, h.read(ctx, r, answer, refuse))
+}
+
+// read takes the body in, within bounds, and has it answered. Whatever goes
+// wrong, the answer carries the review's uid if the body showed one.
+func (h *Handler) read(ctx context.Context, r *http.Request, answer func(context.Context, *gate.Request) *admissionv1.AdmissionResponse,
+	refuse func(uid, why string, code int32) *admissionv1.AdmissionResponse) (resp *admissionv1.AdmissionResponse) {
+	release, ok := h.Budget.acquire(ctx, r.ContentLength)
+	if !ok {
+		prefix, _, _ := readBounded(r.Body, 8<<10, 0)
+		return refuse(uidOf(prefix), "Gitward is overloaded; the client tries again by itself", http.StatusTooManyRequests)
+	}
+	defer release()
+	body, more, err := readBounded(r.Body, MaxBody, r.ContentLength)
+	uid := uidOf(body[:min(len(body), 8<<10)])
+	defer func() {
+		if p := recover(); p != nil {
+			h.Log.Error("panic while deciding", "uid", uid, "panic", fmt.Sprint(p))
+			resp = refuse(uid, "Gitward failed while deciding this request and therefore refuses it", http.StatusInternalServerError)
+		}
+	}()
+	switch {
+	case err != nil:
+		return refuse(uid, "the review could not be read to its end", http.StatusBadRequest)
+	case more:
+		return refuse(uid, fmt.Sprintf("the review is larger than %d MiB, which is more than Gitward reads\n  do    make the object smaller", MaxBody>>20),
+			http.StatusRequestEntityTooLarge)
+	}
+	req, err := decodeReview(body)
+	if err != nil {
+		return refuse(uid, "the review cannot be read: "+err.Error(), http.StatusBadRequest)
+	}
+	return answer(ctx, req)
+}
+
+// validate is the judge.
+func (h *Handler) validate(ctx context.Context, req *gate.Request) *admissionv1.AdmissionResponse {
+	d := h.Gate.Decide(ctx, req)
+	resp := &admissionv1.AdmissionResponse{UID: types.UID(req.UID), Allowed: d.Allowed, AuditAnnotations: auditAnnotations(&d)}
+	if d.Refusal == nil {
+		return resp
+	}
+	h.Log.Info("refused", "decision", d.ID, "action", d.Action.String(), "allowed", d.Allowed, "reason", d.Refusal.Kind,
+		"operation", req.Operation, "object", req.What(), "user", req.User.Name, "dryRun", req.DryRun)
+	if d.Allowed {
+		if d.Action == gate.Warn {
+			resp.Warnings = warnings(&d)
+		}
+		return resp
+	}
+	resp.Result = refusalStatus(&d)
+	return resp
+}
+
+// annotate writes the stamp and decides nothing.
+func (h *Handler) annotate(_ context.Context, req *gate.Request) *admissionv1.AdmissionResponse {
+	resp := &admissionv1.AdmissionResponse{UID: types.UID(req.UID), Allowed: true}
+	next := h.Gate.Annotate(req)
+	if next == nil {
+		return resp
+	}
+	patch, err := stampPatch(req.Object, next)
+	if err != nil {
+		h.Log.Error("no stamp written", "object", req.What(), "error", err)
+		return resp
+	}
+	kind := admissionv1.PatchTypeJSONPatch
+	resp.Patch, resp.PatchType = patch, &kind
+	return resp
+}
+
+// denied and untouched answer a review that was not read whole: the judge
+// refuses, the annotator leaves it to the judge.
+func denied(uid, why string, code int32) *admissionv1.AdmissionResponse {
+	return &admissionv1.AdmissionResponse{UID: types.UID(uid), Result: status(code, why)}
+}
+
+func untouched(uid, _ string, _ int32) *admissionv1.AdmissionResponse {
+	return &admissionv1.AdmissionResponse{UID: types.UID(uid), Allowed: true}
+}
+
+func refusalStatus(d *gate.Decision) *metav1.Status {
+	if d.Refusal.Kind.Transient() {
+		return status(http.StatusTooManyRequests, d.Message())
+	}
+	return status(http.StatusForbidden, d.Message())
+}
+
+func status(code int32, message string) *metav1.Status {
+	s := &metav1.Status{Status: metav1.StatusFailure, Code: code, Message: message}
+	switch code {
+	case http.StatusForbidden:
+		s.Reason = metav1.StatusReasonForbidden
+	case http.StatusTooManyRequests:
+		s.Reason = metav1.StatusReasonTooManyRequests
+		s.Details = &metav1.StatusDetails{RetryAfterSeconds: 2}
+	case http.StatusRequestEntityTooLarge:
+		s.Reason = metav1.StatusReasonRequestEntityTooLarge
+	case http.StatusInternalServerError:
+		s.Reason = metav1.StatusReasonInternalError
+	default:
+		s.Reason = metav1.StatusReasonBadRequest
+	}
+	return s
+}
+
+// warnings are shown by kubectl; the API server cuts each at 256 runes.
+func warnings(d *gate.Decision) []string {
+	var out []string
+	for _, line := range strings.Split("would be refused: "+d.Message(), "\n") {
+		if r := []rune(strings.TrimSpace(line)); len(r) > 0 {
+			out = append(out, string(r[:min(len(r), 250)]))
+		}
+	}
+	return out
+}
+
+// auditAnnotations land in the API server's audit log, under the webhook's
+// name.
+func auditAnnotations(d *gate.Decision) map[string]string {
+	a := map[string]string{"decision": "allow", "decision-id": d.ID}
+	switch {
+	case d.Refusal != nil:
+		a["reason"] = string(d.Refusal.Kind)
+		a["decision"] = strings.ToLower(d.Action.String())
+	default:
+		a["reason"] = string(d.Reason)
+	}
+	if m := d.Manifest; m != nil {
+		a["origin"], a["commit"], a["path"] = m.Origin, m.Commit.ID, m.Path
+		a["author"] = m.Commit.Author.String()
+		if s := m.Commit.Verdict.Signer.String(); s != "" {
+			a["signer"] = s
+		}
+	}
+	return a
+}
+
+// patience is the time the API server grants, less what the way back takes.
+func patience(r *http.Request) time.Duration {
+	granted, err := time.ParseDuration(r.URL.Query().Get("timeout"))
+	if err != nil || granted <= 0 || granted > 30*time.Second {
+		granted = 10 * time.Second
+	}
+	return max(granted-spare, granted/2)
+}
+
+func respond(w http.ResponseWriter, resp *admissionv1.AdmissionResponse) {
+	w.Header().Set("Content-Type", "application/json")
+	review := admissionv1.AdmissionReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"},
+		Response: resp,
+	}
+	if err := json.NewEncoder(w).Encode(review); err != nil {
+		// The connection is gone; there is nobody left to tell.
+		return
+	}
+}
