@@ -102,7 +102,13 @@ func (c *comparison) list(s canonical.Shape, old, new, want any) {
 	o, _ := keyed(s, old)
 	item := s.Item()
 	for i, k := range n.keys {
+		before, explained := len(c.violations), len(c.reasons)
 		c.enter(segment{k, true}, item, o.pick(k), n.items[i], w.pick(k))
+		if added := len(c.violations) - before; added > 1 && o.pick(k) == absent && w.pick(k) == absent && len(c.reasons) == explained {
+			// A whole item is new: say so once, not field by field.
+			path := pathText(append(c.path, segment{k, true}))
+			c.violations = append(c.violations[:before], Difference{Path: path, Old: absent, New: n.items[i], Want: absent})
+		}
 	}
 	for i, k := range w.keys {
 		if _, ok := n.at[k]; !ok {

@@ -155,7 +155,7 @@ func (d *Decision) mayHeal() bool {
 		return false
 	}
 	switch d.Refusal.Kind {
-	case NotInGit, Differs, StillInGit, Unsigned, UnknownSigner, SignerExpired, SignerNotValid, BadSignature:
+	case NotInGit, Differs, StillInGit, Unsigned, UnknownSigner, SignerExpired, SignerNotValid, BadSignature, Malformed, NotChecked, Outdated:
 		return true
 	}
 	return false

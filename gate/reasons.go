@@ -5,13 +5,13 @@ type Reason string
 
 // The reasons, in the order in which they are looked for.
 const (
-	ByGit      Reason = "Git"         // the value is Git's, defaults included
-	ByServer   Reason = "Server"      // only the API server can have set it
-	ByApplier  Reason = "Applier"     // what the unit's applier adds, at its computed value
-	ByStamp    Reason = "Stamp"       // a gitward.dev annotation at its computed value
-	NoChange   Reason = "NoChange"    // the request changes nothing
-	NotGated   Reason = "NotGated"    // no Gate matches the request
-	NotInGitOK Reason = "NotDeclared" // a deletion of what Git does not declare
+	ByGit       Reason = "Git"         // the value is Git's, defaults included
+	ByServer    Reason = "Server"      // only the API server can have set it
+	ByApplier   Reason = "Applier"     // what the unit's applier adds, at its computed value
+	ByStamp     Reason = "Stamp"       // a gitward.dev annotation at its computed value
+	NoChange    Reason = "NoChange"    // the request changes nothing
+	NotGated    Reason = "NotGated"    // no Gate matches the request
+	NotDeclared Reason = "NotDeclared" // a deletion of what Git does not declare
 )
 
 // Refused says why a request is refused. The names are stable: they are in
@@ -28,6 +28,7 @@ const (
 	SignerRevoked  Refused = "SignerRevoked"
 	SignerNotValid Refused = "SignerNotValid"
 	BadSignature   Refused = "BadSignature"
+	Malformed      Refused = "Malformed" // the commit object itself is not in order
 	NotChecked     Refused = "NotChecked"
 	WrongNamespace Refused = "WrongNamespace"
 	Outdated       Refused = "Outdated"

@@ -154,7 +154,10 @@ func (t *tracing) refuseCandidate(c *candidate) *Refusal {
 		r.Do = "to roll back: git revert " + c.past.By.Short() + ", so that the rollback is in Git too"
 	case WrongNamespace:
 		r.Head = fmt.Sprintf("%s is in Origin %s, which may not fill this place", name, m.Origin)
-		r.Do = "move it to one of: " + t.originNames(m.Ref) + "; or have the Gate accept " + m.Origin + " there"
+		r.Do = "have an administrator accept Origin " + m.Origin + " there, in Gate " + t.rule.Name
+		if names := t.originNames(m.Ref); names != "" {
+			r.Do = "move it to one of: " + names + "; or " + r.Do
+		}
 	case Unsigned:
 		r.Head = by + ", which is not signed"
 		r.Do = "sign and amend: git config commit.gpgsign true && git commit --amend -S · or merge through a trusted signer"
@@ -174,9 +177,12 @@ func (t *tracing) refuseCandidate(c *candidate) *Refusal {
 	case BadSignature:
 		r.Head = by + ", whose signature does not fit the commit"
 		r.Do = "sign the commit again, and find out who altered it"
+	case Malformed:
+		r.Head = by + ", which is not in order: Git and others would read it differently"
+		r.Do = "make the change again in a new commit, with Git itself"
 	default:
 		r.Kind = NotChecked
-		r.Head = by + ", which was not checked because no signers are configured"
+		r.Head = by + ", whose signature was not checked"
 		r.Do = "give Origin " + m.Origin + " its signers"
 	}
 	if detail := m.Commit.Verdict.Detail; detail != "" && c.refused != Outdated && c.refused != WrongNamespace {
@@ -202,6 +208,9 @@ func (t *tracing) refuseUnknown(ref gitindex.Ref) *Refusal {
 		where = fmt.Sprintf("%q", gitindex.Clean(ref.Namespace, 63))
 	}
 	names := t.originNames(ref)
+	if names == "" {
+		names = "no Origin; its Gate accepts none there"
+	}
 	r := &Refusal{Kind: NotInGit,
 		Head: fmt.Sprintf("%s is not in Git. Objects in %s must come from: %s", gitindex.Clean(ref.String(), 90), where, names),
 		Do:   "commit it to one of these repositories, or remove it"}

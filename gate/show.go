@@ -126,3 +126,7 @@ func isMetadata(path string) int {
 	}
 	return 0
 }
+
+// Shown is both sides of a difference as a refusal shows them: what Git has,
+// and what the object has.
+func (d Difference) Shown(ref gitindex.Ref) (git, object string) { return shown(ref, d) }

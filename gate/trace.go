@@ -115,8 +115,10 @@ func heldBecause(o gitindex.Outcome) Refused {
 		return SignerRevoked
 	case gitindex.SignerNotValid:
 		return SignerNotValid
-	case gitindex.BadSignature, gitindex.Malformed:
+	case gitindex.BadSignature:
 		return BadSignature
+	case gitindex.Malformed:
+		return Malformed
 	}
 	return NotChecked
 }
@@ -226,7 +228,7 @@ func (t *tracing) weigh(s *subject) Decision {
 		if f.explains() && c.past == nil && best == nil {
 			best = &f
 		}
-		if closest == nil || closer(&f, closest) {
+		if closest == nil || c.past == nil && closer(&f, closest) {
 			closest = &f
 		}
 	}
@@ -268,16 +270,14 @@ func allowed(f *finding) Decision {
 	return Decision{Reason: ByGit, Manifest: f.manifest, Traced: f.traced(), Drift: f.comparison.drift, Reasons: f.comparison.reasons}
 }
 
-// originNames lists the Origins of the Gate that may declare ref.
+// originNames lists the Origins of the Gate that may declare ref; empty if none
+// may.
 func (t *tracing) originNames(ref gitindex.Ref) string {
 	var names []string
 	for i := range t.rule.Origins {
 		if s := &t.rule.Origins[i]; s.fills(ref) {
 			names = append(names, s.Origin)
 		}
-	}
-	if len(names) == 0 {
-		return "no Origin"
 	}
 	return strings.Join(names, ", ")
 }

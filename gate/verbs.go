@@ -48,7 +48,7 @@ func remove(t *tracing) Decision {
 			}
 		}
 	}
-	return Decision{Reason: NotInGitOK}
+	return Decision{Reason: NotDeclared}
 }
 
 // status decides writes to the status subresource. The status itself is the

@@ -27,8 +27,8 @@ type historian struct {
 	// an earlier run has settled it; nil if it has not.
 	known func(path string, t gitrepo.Touch, o *render.Object) *gitindex.Commit
 
-	edits map[int][]place            // by commit: files it changed that had been there before
-	gone  map[int]map[identity]place // by commit: objects it took out of a file
+	edits map[int][]place              // by commit: files it changed that had been there before
+	gone  map[int]map[identity][]place // by commit: objects it took out of a file
 }
 
 // place is an object in a version of a file.
@@ -48,33 +48,31 @@ func (h *historian) lastChange(p place, o *render.Object) *gitindex.Commit {
 				return c
 			}
 		}
-		before := h.before(p, identityOf(o))
-		if before == nil || !bytes.Equal(before.object.JSON, o.JSON) {
+		before, ok := h.before(p, o)
+		if !ok {
 			return h.timeline.Commit(touch.Index)
 		}
-		p = before.place
+		p = before
 	}
 }
 
-type sighting struct {
-	place  place
-	object *render.Object
-}
-
-// before finds the object as it was before the touch at p: in the same file, or
-// in another that gave it up in the same commit.
-func (h *historian) before(p place, id identity) *sighting {
+// before finds where the object stood in the same form before the touch at p:
+// in the same file, or in another that gave it up in the same commit (the first
+// by path, should several have done so).
+func (h *historian) before(p place, o *render.Object) (place, bool) {
+	id := identityOf(o)
 	if p.at > 0 {
 		earlier := place{p.path, p.touches, p.at - 1}
-		if o := h.find(earlier, id); o != nil {
-			return &sighting{earlier, o}
+		if old := h.find(earlier, id); old != nil {
+			return earlier, bytes.Equal(old.JSON, o.JSON)
 		}
 	}
-	from, ok := h.gaveUp(p.touches[p.at].Index)[id]
-	if !ok || from.path == p.path {
-		return nil
+	for _, from := range h.gaveUp(p.touches[p.at].Index)[id] {
+		if old := h.find(from, id); from.path != p.path && old != nil && bytes.Equal(old.JSON, o.JSON) {
+			return from, true
+		}
 	}
-	return &sighting{from, h.find(from, id)}
+	return place{}, false
 }
 
 func (h *historian) find(p place, id identity) *render.Object {
@@ -93,14 +91,14 @@ func (h *historian) find(p place, id identity) *render.Object {
 
 // gaveUp lists the objects that a commit took out of files, with where they
 // stood before.
-func (h *historian) gaveUp(commit int) map[identity]place {
+func (h *historian) gaveUp(commit int) map[identity][]place {
 	if gone, ok := h.gone[commit]; ok {
 		return gone
 	}
 	if h.edits == nil {
-		h.edits, h.gone = h.editsByCommit(), map[int]map[identity]place{}
+		h.edits, h.gone = h.editsByCommit(), map[int]map[identity][]place{}
 	}
-	gone := map[identity]place{}
+	gone := map[identity][]place{}
 	for _, p := range h.edits[commit] {
 		h.noteRemovals(gone, p)
 	}
@@ -126,7 +124,7 @@ func (h *historian) editsByCommit() map[int][]place {
 	return edits
 }
 
-func (h *historian) noteRemovals(gone map[identity]place, p place) {
+func (h *historian) noteRemovals(gone map[identity][]place, p place) {
 	still := map[identity]bool{}
 	if !p.touches[p.at].Removed() {
 		for _, o := range h.read(p.path, p.touches[p.at]) {
@@ -135,7 +133,7 @@ func (h *historian) noteRemovals(gone map[identity]place, p place) {
 	}
 	for _, o := range h.read(p.path, p.touches[p.at-1]) {
 		if id := identityOf(&o); !still[id] {
-			gone[id] = place{p.path, p.touches, p.at - 1}
+			gone[id] = append(gone[id], place{p.path, p.touches, p.at - 1})
 		}
 	}
 }

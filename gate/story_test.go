@@ -1,0 +1,375 @@
+package gate
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/txtar"
+	"sigs.k8s.io/yaml"
+
+	"github.com/gitward/gitward/gitindex"
+	"github.com/gitward/gitward/gitindex/canonical"
+	"github.com/gitward/gitward/gitindex/render"
+)
+
+var update = flag.Bool("update", false, "rewrite the endings of the stories")
+
+var storyNow = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+
+// A story is a txtar file: prose, then what Git holds, a request, and how it
+// ends.
+//
+//	-- commit 1111111 --          objects of a trusted commit, oldest first
+//	-- commit 2222222 10m ago --  seen ten minutes ago; the default is an hour
+//	-- commit 3333333 Unsigned -- a commit that is held back, by its outcome
+//	-- crd --                     a CustomResourceDefinition of the cluster
+//	-- gate --                    namespaces, origins' namespaces, lag, action, author
+//	-- old --, -- object --       the two states; an API server's defaults are added
+//	-- request --                 operation, subresource, user and so on
+//	-- want --
+type story struct {
+	view *View
+	req  *Request
+}
+
+type storyGate struct {
+	Namespaces, OriginNamespaces []string
+	Lag                          string
+	Action                       string
+	NoAuthor, DenyStale          bool
+	Applier                      *gitindex.Applier
+	Fetched                      string
+}
+
+type storyRequest struct {
+	Operation, SubResource, Resource, Kind, Group, Version, Namespace, Name, User string
+	DryRun, AsIs                                                                  bool
+}
+
+func TestStories(t *testing.T) {
+	files, err := filepath.Glob("testdata/*/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no stories: %v", err)
+	}
+	for _, f := range files {
+		t.Run(strings.TrimSuffix(filepath.ToSlash(f[len("testdata/"):]), ".txtar"), func(t *testing.T) { tell(t, f) })
+	}
+}
+
+func tell(t *testing.T, file string) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := txtar.Parse(data)
+	s := readStory(t, a)
+	g := &Gate{View: func() *View { return s.view }, Now: func() time.Time { return storyNow }}
+	d := g.Decide(context.Background(), s.req)
+	got := ending(g, s, &d)
+	if d.Refusal != nil {
+		lintMessage(t, d.Message(), d.ID)
+	}
+	for i := range a.Files {
+		if a.Files[i].Name != "want" {
+			continue
+		}
+		if want := string(a.Files[i].Data); want != got {
+			if *update {
+				a.Files[i].Data = []byte(got)
+				if err := os.WriteFile(file, txtar.Format(a), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			t.Errorf("%sends with\n%s\nwant\n%s", a.Comment, got, want)
+		}
+		return
+	}
+	t.Fatal("the story has no ending: add -- want -- and run with -update")
+}
+
+func ending(g *Gate, s *story, d *Decision) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "allowed: %v\n", d.Allowed)
+	if d.Reason != "" {
+		fmt.Fprintf(&b, "reason: %s\n", d.Reason)
+	}
+	if d.Manifest != nil {
+		fmt.Fprintf(&b, "traced: %v to %s\n", d.Traced, d.Manifest.Commit.Short())
+	}
+	for _, r := range []Reason{ByServer, ByApplier} {
+		if p := d.Reasons[r]; len(p) > 0 {
+			fmt.Fprintf(&b, "%s: %s\n", r, strings.Join(sortedKeys(set(p)), " "))
+		}
+	}
+	for _, diff := range sortedDiffs(d.Drift) {
+		fmt.Fprintf(&b, "drift: %s\n", diff.Path)
+	}
+	if stamps := g.Annotate(s.req); stamps != nil {
+		for _, k := range sortedKeys(stamps) {
+			fmt.Fprintf(&b, "stamp: %s=%s\n", k, stamps[k])
+		}
+	}
+	if d.Refusal != nil {
+		fmt.Fprintf(&b, "refusal: %s transient=%v\n%s\n", d.Refusal.Kind, d.Refusal.Kind.Transient(), d.Message())
+	}
+	return b.String()
+}
+
+func set(list []string) map[string]bool {
+	m := map[string]bool{}
+	for _, s := range list {
+		m[s] = true
+	}
+	return m
+}
+
+// lintMessage holds what every refusal must keep.
+func lintMessage(t *testing.T, m, id string) {
+	t.Helper()
+	first, _, _ := strings.Cut(m, "\n")
+	if n := len([]rune(first)); n > 200 {
+		t.Errorf("the first line has %d runes", n)
+	}
+	if n := len([]rune(m)); n > 1000 {
+		t.Errorf("the message has %d runes", n)
+	}
+	if !strings.Contains(m, "\n  do    ") || !strings.HasSuffix(m, id) {
+		t.Errorf("the message does not say what to do, or does not end with its id:\n%s", m)
+	}
+	if strings.Contains(m, "hunter2") || strings.Contains(m, "aHVudGVyMg") {
+		t.Errorf("the message tells a secret:\n%s", m)
+	}
+}
+
+func readStory(t *testing.T, a *txtar.Archive) *story {
+	t.Helper()
+	var crds [][]byte
+	var config storyGate
+	var sr storyRequest
+	var object, old []byte
+	for _, f := range a.Files {
+		switch f.Name {
+		case "crd":
+			crds = append(crds, toJSON(t, f.Data))
+		case "gate":
+			strict(t, f.Data, &config)
+		case "request":
+			strict(t, f.Data, &sr)
+		case "object":
+			object = toJSON(t, f.Data)
+		case "old":
+			old = toJSON(t, f.Data)
+		}
+	}
+	schemas, errs := canonical.New(crds...)
+	for _, err := range errs {
+		t.Fatal(err)
+	}
+	if !sr.AsIs {
+		object, old = served(t, schemas, object), served(t, schemas, old)
+	}
+	snap := storySnapshot(t, a, schemas, config.Applier)
+	rule := Rule{Name: "default", Namespaces: config.Namespaces, ClusterScoped: len(config.Namespaces) == 0, Lag: 15 * time.Minute,
+		Origins: []Source{{Origin: "platform", Namespaces: config.OriginNamespaces}}, Author: !config.NoAuthor, DenyStale: config.DenyStale, StaleAfter: 15 * time.Minute}
+	if config.Lag != "" {
+		rule.Lag = duration(t, config.Lag)
+	}
+	if config.Fetched != "" {
+		snap.FetchedAt = storyNow.Add(-duration(t, config.Fetched))
+	}
+	rule.Action = map[string]Action{"": Deny, "Deny": Deny, "Warn": Warn, "Audit": Audit}[config.Action]
+	return &story{
+		view: &View{Index: gitindex.Index{"platform": snap}, Schemas: schemas, Rules: []Rule{rule}},
+		req:  storyReq(t, sr, object, old),
+	}
+}
+
+func strict(t *testing.T, data []byte, into any) {
+	t.Helper()
+	if err := yaml.UnmarshalStrict(data, into); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func duration(t *testing.T, s string) time.Duration {
+	t.Helper()
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func toJSON(t *testing.T, data []byte) []byte {
+	t.Helper()
+	out, err := yaml.YAMLToJSONStrict(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// served is an object as the API server would send it: with its defaults, and
+// with the metadata that the story gives it.
+func served(t *testing.T, schemas *canonical.Schemas, raw []byte) []byte {
+	t.Helper()
+	if raw == nil {
+		return nil
+	}
+	v, err := decodeObject(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, version, ok := strings.Cut(text(v["apiVersion"]), "/")
+	if !ok {
+		version = text(v["apiVersion"])
+	}
+	out, err := schemas.Canonical(raw, version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	full, _ := decodeObject(out)
+	if mf := dig(v, "metadata", "managedFields"); mf != absent {
+		full["metadata"].(map[string]any)["managedFields"] = mf
+	}
+	if uid := dig(v, "metadata", "uid"); uid != absent {
+		full["metadata"].(map[string]any)["uid"] = uid
+	}
+	data, err := yaml.Marshal(full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return toJSON(t, data)
+}
+
+func storyReq(t *testing.T, sr storyRequest, object, old []byte) *Request {
+	t.Helper()
+	req := &Request{UID: "story", Operation: Operation(sr.Operation), SubResource: sr.SubResource, Resource: sr.Resource, DryRun: sr.DryRun,
+		Object: object, OldObject: old, Group: sr.Group, Version: sr.Version, Kind: sr.Kind, Namespace: sr.Namespace, Name: sr.Name,
+		User: User{Name: sr.User}}
+	if req.Operation == "" {
+		req.Operation = Create
+		if old != nil {
+			req.Operation = Update
+		}
+	}
+	about := object
+	if about == nil {
+		about = old
+	}
+	v, _ := decodeObject(about)
+	if req.Kind == "" && v != nil {
+		req.Kind = text(v["kind"])
+		group, version, ok := strings.Cut(text(v["apiVersion"]), "/")
+		if !ok {
+			group, version = "", group
+		}
+		req.Group, req.Version = group, version
+		req.Namespace, req.Name = text(dig(v, "metadata", "namespace")), text(dig(v, "metadata", "name"))
+		if req.Kind == "Namespace" {
+			req.Namespace = req.Name
+		}
+	}
+	return req
+}
+
+// storySnapshot builds an Origin's snapshot from the story's commits.
+func storySnapshot(t *testing.T, a *txtar.Archive, schemas *canonical.Schemas, applier *gitindex.Applier) *gitindex.Snapshot {
+	t.Helper()
+	snap := &gitindex.Snapshot{Origin: "platform", URL: "https://git.example.com/acme/platform.git", Ref: "main",
+		FetchedAt: storyNow, Objects: map[gitindex.Ref]*gitindex.Entry{}}
+	for _, f := range a.Files {
+		words := strings.Fields(f.Name)
+		if len(words) == 0 || words[0] != "commit" {
+			continue
+		}
+		c := &gitindex.Commit{ID: words[1] + strings.Repeat("0", 40-len(words[1])), Subject: "a change",
+			Author:  gitindex.Person{Name: "Ada Lovelace", Email: "ada@acme.dev"},
+			Verdict: gitindex.Verdict{Outcome: gitindex.Good, Signer: gitindex.Signer{Kind: "ssh", Fingerprint: "SHA256:9uKx", Principal: "ada@acme.dev"}}}
+		seen := storyNow.Add(-time.Hour)
+		if n := len(words); n >= 4 && words[n-1] == "ago" {
+			seen = storyNow.Add(-duration(t, words[n-2]))
+			words = words[:n-2]
+		}
+		if len(words) > 2 {
+			c.Author = gitindex.Person{Name: "Mallory", Email: "m@evil.example"}
+			c.Verdict = gitindex.Verdict{Outcome: outcome(t, words[2]), Detail: "a detail", Signer: gitindex.Signer{Kind: "ssh", Fingerprint: "SHA256:Zk1"}}
+		} else {
+			snap.Accepted = c
+		}
+		addCommit(t, snap, schemas, c, f.Data, seen, applier)
+	}
+	return snap.Seal()
+}
+
+func outcome(t *testing.T, name string) gitindex.Outcome {
+	t.Helper()
+	for o := gitindex.NotChecked; o <= gitindex.Sealed; o++ {
+		if o.String() == name {
+			return o
+		}
+	}
+	t.Fatalf("no outcome %s", name)
+	return 0
+}
+
+func addCommit(t *testing.T, snap *gitindex.Snapshot, schemas *canonical.Schemas, c *gitindex.Commit, data []byte, seen time.Time, applier *gitindex.Applier) {
+	t.Helper()
+	if bytes.HasPrefix(data, []byte("removes ")) {
+		for ref, e := range snap.Objects {
+			if ref.Name != strings.TrimSpace(string(data[len("removes "):])) {
+				continue
+			}
+			if !c.Verdict.Outcome.Trusted() {
+				e.HeldRemoval = c
+				continue
+			}
+			for _, m := range e.Current {
+				e.Past = append([]gitindex.Past{{Manifest: m, By: c, At: seen}}, e.Past...)
+			}
+			e.Current = nil
+		}
+		return
+	}
+	objects, problems := render.File("clusters/prod/web.yaml", data, render.Limits{})
+	for _, p := range problems {
+		t.Fatal(p)
+	}
+	for _, o := range objects {
+		m := &gitindex.Manifest{Ref: gitindex.Ref{Group: o.Group, Kind: o.Kind, Namespace: o.Namespace, Name: o.Name},
+			APIVersion: apiVersion(o.Group, o.Version), Origin: "platform", Path: "clusters/prod/web.yaml", Line: o.Line, End: o.End,
+			Raw: o.JSON, Commit: c, Applier: applier}
+		canonical, err := schemas.Canonical(o.JSON, o.Version)
+		if err != nil {
+			m.CanonicalError = err.Error()
+		}
+		m.Canonical = canonical
+		e := snap.Objects[m.Ref]
+		if e == nil {
+			e = &gitindex.Entry{}
+			snap.Objects[m.Ref] = e
+		}
+		if !c.Verdict.Outcome.Trusted() {
+			e.Held = append(e.Held, m)
+			continue
+		}
+		for _, old := range e.Current {
+			if old.Commit != c {
+				e.Past = append([]gitindex.Past{{Manifest: old, By: c, At: seen}}, e.Past...)
+			}
+		}
+		if len(e.Current) > 0 && e.Current[0].Commit == c {
+			e.Current = append(e.Current, m)
+		} else {
+			e.Current = []*gitindex.Manifest{m}
+		}
+	}
+}
