@@ -2,6 +2,7 @@ package gate
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/gitward/gitward/gitindex"
@@ -103,16 +104,16 @@ func (c *comparison) list(s canonical.Shape, old, new, want any) {
 	item := s.Item()
 	for i, k := range n.keys {
 		before, explained := len(c.violations), len(c.reasons)
-		c.enter(segment{k, true}, item, o.pick(k), n.items[i], w.pick(k))
+		c.enter(segment{name: k, item: true}, item, o.pick(k), n.items[i], w.pick(k))
 		if added := len(c.violations) - before; added > 1 && o.pick(k) == absent && w.pick(k) == absent && len(c.reasons) == explained {
 			// A whole item is new: say so once, not field by field.
-			path := pathText(append(c.path, segment{k, true}))
+			path := pathText(append(c.path, segment{name: k, item: true}))
 			c.violations = append(c.violations[:before], Difference{Path: path, Old: absent, New: n.items[i], Want: absent})
 		}
 	}
 	for i, k := range w.keys {
 		if _, ok := n.at[k]; !ok {
-			c.enter(segment{k, true}, item, o.pick(k), absent, w.items[i])
+			c.enter(segment{name: k, item: true}, item, o.pick(k), absent, w.items[i])
 		}
 	}
 	// The order of what both sides hold is content: containers start in it,
@@ -146,7 +147,7 @@ func (c *comparison) positions(s canonical.Shape, old, new, want any) {
 		if o != nil {
 			oi = o[i]
 		}
-		c.enter(segment{fmt.Sprint(i), true}, item, oi, n[i], w[i])
+		c.enter(segment{name: strconv.Itoa(i), item: true, position: true}, item, oi, n[i], w[i])
 	}
 }
 

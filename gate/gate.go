@@ -5,6 +5,7 @@
 package gate
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"time"
@@ -167,9 +168,9 @@ func (d *Decision) stamps() (want, declared map[string]string) {
 	if d.Manifest == nil || !d.Traced {
 		return nil, nil
 	}
-	if raw, err := decodeObject(d.Manifest.Raw); err == nil {
-		if meta, ok := at(raw, "metadata").(map[string]any); ok {
-			declared = takeStamps(meta)
+	if bytes.Contains(d.Manifest.Raw, []byte(StampPrefix)) { // rare: exported YAML
+		if raw, err := decodeObject(d.Manifest.Raw); err == nil {
+			declared = strip(raw, false)
 		}
 	}
 	return stampsOf(d.Manifest, d.author), declared

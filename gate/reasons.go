@@ -39,6 +39,7 @@ const (
 	StaleStamp     Refused = "StaleStamp"     // transient
 	OriginStale    Refused = "OriginStale"    // transient
 	OriginNotReady Refused = "OriginNotReady" // transient
+	SchemaUnknown  Refused = "SchemaUnknown"  // transient: the kind's CRD has not been seen yet
 	Unreadable     Refused = "Unreadable"     // the request could not be read
 	NotRecorded    Refused = "NotRecorded"    // transient: the record could not be written
 )
@@ -47,7 +48,7 @@ const (
 // should try again: HTTP 429 with Retry-After.
 func (r Refused) Transient() bool {
 	switch r {
-	case StaleStamp, OriginStale, OriginNotReady, NotRecorded:
+	case StaleStamp, SchemaUnknown, OriginStale, OriginNotReady, NotRecorded:
 		return true
 	}
 	return false

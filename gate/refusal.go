@@ -3,11 +3,13 @@ package gate
 import (
 	"crypto/sha256"
 	"encoding/base32"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/gitward/gitward/gitindex"
+	"github.com/gitward/gitward/gitindex/canonical"
 )
 
 // Refusal says why a request is refused, where that stands in Git, and what to
@@ -90,7 +92,7 @@ func originStale(req *Request, s *gitindex.Snapshot, age time.Duration) *Refusal
 		Do:    "kubectl get origin " + s.Origin + " says why Git is out of reach"}
 }
 
-func stillInGit(req *Request, ref gitindex.Ref, e *gitindex.Entry) *Refusal {
+func stillInGit(ref gitindex.Ref, e *gitindex.Entry) *Refusal {
 	m := e.Current[0]
 	r := &Refusal{Kind: StillInGit,
 		Head: fmt.Sprintf("%s is still in Git (%s) and cannot be deleted here", gitindex.Clean(ref.String(), 100), m.Place()),
@@ -101,9 +103,15 @@ func stillInGit(req *Request, ref gitindex.Ref, e *gitindex.Entry) *Refusal {
 	return r
 }
 
-func namespaceInUse(req *Request, ref gitindex.Ref, s *gitindex.Snapshot, n int) *Refusal {
+func namespaceInUse(ref gitindex.Ref, s *gitindex.Snapshot, n int) *Refusal {
 	return &Refusal{Kind: StillInGit,
 		Head: fmt.Sprintf("Namespace %s cannot be deleted here: Git (%s) still declares %d objects in it", gitindex.Clean(ref.Name, 63), s.Origin, n),
+		Do:   "remove them in Git first"}
+}
+
+func kindInUse(ref gitindex.Ref, s *gitindex.Snapshot, n int) *Refusal {
+	return &Refusal{Kind: StillInGit,
+		Head: fmt.Sprintf("%s cannot be deleted here: Git (%s) still declares %d objects of its kind", gitindex.Clean(ref.String(), 120), s.Origin, n),
 		Do:   "remove them in Git first"}
 }
 
@@ -185,8 +193,12 @@ func (t *tracing) refuseCandidate(c *candidate) *Refusal {
 		r.Head = by + ", whose signature was not checked"
 		r.Do = "give Origin " + m.Origin + " its signers"
 	}
-	if detail := m.Commit.Verdict.Detail; detail != "" && c.refused != Outdated && c.refused != WrongNamespace {
-		r.Facts = append(r.Facts, gitindex.Clean(detail, 160))
+	switch c.refused {
+	case Outdated, WrongNamespace, Unsigned, UnknownSigner: // the first line says it all
+	default:
+		if detail := m.Commit.Verdict.Detail; detail != "" {
+			r.Facts = append(r.Facts, "why   "+gitindex.Clean(detail, 160))
+		}
 	}
 	return r
 }
@@ -225,6 +237,12 @@ func (t *tracing) refuseUnknown(ref gitindex.Ref) *Refusal {
 
 // refuseDifferent names what differs from the closest manifest.
 func (t *tracing) refuseDifferent(s *subject, f *finding) *Refusal {
+	if errors.Is(f.err, canonical.ErrUnknownKind) {
+		return &Refusal{Kind: SchemaUnknown,
+			Head:  fmt.Sprintf("%s cannot be compared with Git yet: the schema of %s is not known", gitindex.Clean(s.ref.String(), 90), gitindex.Clean(s.ref.GroupKind(), 90)),
+			Facts: []string{"Git   " + f.manifest.Place()},
+			Do:    "see that its CustomResourceDefinition is installed"}
+	}
 	if f.err != nil {
 		return &Refusal{Kind: NotComparable,
 			Head:  fmt.Sprintf("%s cannot be compared with Git: %s", gitindex.Clean(s.ref.String(), 90), gitindex.Clean(f.err.Error(), 120)),
@@ -246,9 +264,10 @@ func (t *tracing) differs(ref gitindex.Ref, m *gitindex.Manifest, diffs []Differ
 		head += fmt.Sprintf(" and %d more", len(diffs)-1)
 	}
 	git, you := shown(ref, d)
+	label := "Git (" + m.Place() + ")"
 	r := &Refusal{Kind: Differs, Head: head, Diffs: diffs, Facts: []string{
-		"Git (" + m.Place() + ")   " + git,
-		"you   " + you,
+		label + "   " + git,
+		"you" + strings.Repeat(" ", runes(label)) + you, // under each other, so that the eye can compare
 	}}
 	for _, more := range diffs[1:min(len(diffs), 4)] {
 		git, you := shown(ref, more)

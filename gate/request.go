@@ -1,7 +1,9 @@
 package gate
 
 import (
+	"bytes"
 	"fmt"
+	"reflect"
 
 	"github.com/gitward/gitward/gitindex"
 )
@@ -61,9 +63,15 @@ func (r *Request) What() string {
 	return gitindex.Clean(ref.String(), 150)
 }
 
-// objects are the two states of a request, decoded.
+// objects are the two states of a request, decoded. They are one map where the
+// request changes nothing at all.
 type objects struct {
 	old, new map[string]any // nil when absent
+}
+
+// same reports whether both states came in the same bytes.
+func (o objects) same() bool {
+	return o.old != nil && reflect.ValueOf(o.old).Pointer() == reflect.ValueOf(o.new).Pointer()
 }
 
 func (r *Request) decode() (objects, error) {
@@ -71,6 +79,10 @@ func (r *Request) decode() (objects, error) {
 	var err error
 	if o.new, err = decodeObject(r.Object); err != nil {
 		return o, fmt.Errorf("decoding object: %w", err)
+	}
+	if len(r.Object) > 0 && bytes.Equal(r.Object, r.OldObject) {
+		o.old = o.new // most requests of most controllers change nothing
+		return o, nil
 	}
 	if o.old, err = decodeObject(r.OldObject); err != nil {
 		return o, fmt.Errorf("decoding oldObject: %w", err)

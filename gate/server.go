@@ -74,13 +74,6 @@ var serverRules = indexServerRules([]serverRule{
 	{"Pod", "spec.preemptionPolicy", allocated},
 	{"Pod", "spec.overhead", allocated},
 	{"Pod", "metadata.annotations[kubernetes.io/limit-ranger]", allocated},
-	{"Pod", "spec.containers[].resources", allocated},
-	{"Pod", "spec.containers[].resources.limits", allocated},
-	{"Pod", "spec.containers[].resources.requests", allocated},
-	{"Pod", "spec.initContainers[].resources", allocated},
-	{"Pod", "spec.initContainers[].resources.limits", allocated},
-	{"Pod", "spec.initContainers[].resources.requests", allocated},
-
 	{"CertificateSigningRequest.certificates.k8s.io", "spec.username", allocated},
 	{"CertificateSigningRequest.certificates.k8s.io", "spec.uid", allocated},
 	{"CertificateSigningRequest.certificates.k8s.io", "spec.groups", allocated},
@@ -88,6 +81,13 @@ var serverRules = indexServerRules([]serverRule{
 })
 
 func indexServerRules(rules []serverRule) map[string]map[string]serverRule {
+	// LimitRanger fills in a Pod's resources at any depth.
+	for _, list := range []string{"containers", "initContainers"} {
+		for _, field := range []string{"", ".limits", ".requests", ".limits.cpu", ".limits.memory", ".limits.ephemeral-storage",
+			".requests.cpu", ".requests.memory", ".requests.ephemeral-storage"} {
+			rules = append(rules, serverRule{"Pod", "spec." + list + "[].resources" + field, allocated})
+		}
+	}
 	index := map[string]map[string]serverRule{}
 	for _, r := range rules {
 		if index[r.kind] == nil {
@@ -166,9 +166,9 @@ var tokenVolumeName = regexp.MustCompile(`^kube-api-access-[a-z0-9]{5}$`)
 
 // isTokenVolume: the projected volume that the ServiceAccount admission plugin
 // adds, which is the same for every Pod but for its name.
-func isTokenVolume(_ *comparison, v values) bool {
+func isTokenVolume(c *comparison, v values) bool {
 	name := text(at(v.new, "name"))
-	if v.want != absent || !tokenVolumeName.MatchString(name) {
+	if v.want != absent || !tokenVolumeName.MatchString(name) || c.subject.managed.claims(c.path) {
 		return false
 	}
 	return equal(v.new, map[string]any{"name": name, "projected": map[string]any{
@@ -183,9 +183,9 @@ func isTokenVolume(_ *comparison, v values) bool {
 }
 
 // isTokenMount: where the same plugin mounts it.
-func isTokenMount(_ *comparison, v values) bool {
+func isTokenMount(c *comparison, v values) bool {
 	name := text(at(v.new, "name"))
-	return v.want == absent && tokenVolumeName.MatchString(name) && equal(v.new, map[string]any{
+	return v.want == absent && tokenVolumeName.MatchString(name) && !c.subject.managed.claims(c.path) && equal(v.new, map[string]any{
 		"name": name, "readOnly": true, "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"})
 }
 
@@ -247,6 +247,9 @@ func claims(set map[string]any, path []segment) bool {
 		}
 		if i > 0 && len(m) == 0 {
 			return true // an atomic value is owned as a whole
+		}
+		if seg.position {
+			return true // the server names items by key, so whose it is cannot be told
 		}
 		next := at(m, "f:"+seg.name)
 		if seg.item {

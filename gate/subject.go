@@ -18,6 +18,8 @@ type subject struct {
 	hasStatus            bool // status has a subresource of its own, and is not content here
 	old, new             map[string]any
 	oldStamps, newStamps map[string]string
+
+	compared, same bool // what unchanged has found
 }
 
 func newSubject(schemas *canonical.Schemas, req *Request, o objects) *subject {
@@ -34,8 +36,12 @@ func newSubject(schemas *canonical.Schemas, req *Request, o objects) *subject {
 		s.ref.Name = text(dig(o.new, "metadata", "name"))
 	}
 	s.hasStatus = schemas.HasStatus(req.Group, req.Version, req.Kind)
-	s.oldStamps = strip(s.old, s.hasStatus)
 	s.newStamps = strip(s.new, s.hasStatus)
+	if o.same() {
+		s.oldStamps = s.newStamps
+	} else {
+		s.oldStamps = strip(s.old, s.hasStatus)
+	}
 	return s
 }
 
@@ -80,7 +86,12 @@ func takeStamps(meta map[string]any) map[string]string {
 
 // unchanged reports whether the request leaves all but stamps and server
 // metadata as it was.
-func (s *subject) unchanged() bool { return s.old != nil && equal(s.old, s.new) }
+func (s *subject) unchanged() bool {
+	if !s.compared {
+		s.compared, s.same = true, s.old != nil && equal(s.old, s.new)
+	}
+	return s.same
+}
 
 func apiVersion(group, version string) string {
 	if group == "" {

@@ -109,11 +109,12 @@ func alike(s canonical.Shape, a, b any) bool {
 	return blank(s, a) && blank(s, b) || equal(a, b)
 }
 
-// segment is one step of a path: a field, or an item of a list named by its
-// key or position.
+// segment is one step of a path: a field, or an item of a list, named by its
+// key or, in a list without keys, by its position.
 type segment struct {
-	name string
-	item bool
+	name     string
+	item     bool
+	position bool
 }
 
 // pathText writes a path as people read it:

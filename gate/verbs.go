@@ -25,11 +25,11 @@ var verbs = map[verbKey]func(*tracing) Decision{
 // deletion the request has no name; then the old object tells it.
 func remove(t *tracing) Decision {
 	ref := t.req.Ref()
+	old, err := decodeObject(t.req.OldObject)
+	if err != nil {
+		return Decision{Refusal: unreadable(t.req, err)}
+	}
 	if ref.Name == "" {
-		old, err := decodeObject(t.req.OldObject)
-		if err != nil {
-			return Decision{Refusal: unreadable(t.req, err)}
-		}
 		ref.Name = text(dig(old, "metadata", "name"))
 	}
 	if ref.Name == "" {
@@ -38,17 +38,32 @@ func remove(t *tracing) Decision {
 	for i := range t.rule.Origins {
 		source := &t.rule.Origins[i]
 		s := t.view.Index[source.Origin]
-		e := s.Lookup(ref)
-		if e != nil && len(e.Current) > 0 && source.fills(ref) {
-			return Decision{Refusal: stillInGit(t.req, ref, e), Manifest: e.Current[0]}
+		if e := s.Lookup(ref); e != nil && len(e.Current) > 0 && source.fills(ref) {
+			return Decision{Refusal: stillInGit(ref, e), Manifest: e.Current[0]}
 		}
-		if ref.Group == "" && ref.Kind == "Namespace" {
-			if n := s.Declares(ref.Name); n > 0 && source.fills(gitindex.Ref{Namespace: ref.Name}) {
-				return Decision{Refusal: namespaceInUse(t.req, ref, s, n)}
-			}
+		if r := takesAlong(source, s, ref, old); r != nil {
+			return Decision{Refusal: r}
 		}
 	}
 	return Decision{Reason: NotDeclared}
+}
+
+// takesAlong refuses the deletion of what others live in: with a Namespace go
+// the objects in it, and with a CustomResourceDefinition the objects of its
+// kind, the latter without any request that could be refused.
+func takesAlong(source *Source, s *gitindex.Snapshot, ref gitindex.Ref, old map[string]any) *Refusal {
+	switch ref.GroupKind() {
+	case "Namespace":
+		if n := s.Declares(ref.Name); n > 0 && source.fills(gitindex.Ref{Namespace: ref.Name}) {
+			return namespaceInUse(ref, s, n)
+		}
+	case "CustomResourceDefinition.apiextensions.k8s.io":
+		kind := gitindex.Ref{Group: text(dig(old, "spec", "group")), Kind: text(dig(old, "spec", "names", "kind"))}
+		if n := s.DeclaresKind(kind.Group, kind.Kind); n > 0 {
+			return kindInUse(ref, s, n)
+		}
+	}
+	return nil
 }
 
 // status decides writes to the status subresource. The status itself is the
@@ -111,7 +126,7 @@ func scale(t *tracing) Decision {
 		before = int64(0)
 	}
 	strip(o.old, true)
-	strip(o.new, true)
+	strip(o.new, true) // which may be one map; then there is nothing left to take
 	if !equal(at(o.old, "metadata"), at(o.new, "metadata")) {
 		return Decision{Refusal: noRule(t.req)}
 	}

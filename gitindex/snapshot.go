@@ -2,6 +2,8 @@ package gitindex
 
 import (
 	"slices"
+	"strings"
+	"sync"
 	"time"
 )
 
@@ -52,7 +54,9 @@ type Snapshot struct {
 	// Files counts the files of the trusted tree that were read.
 	Files int
 
+	names        func() map[string][]*Manifest // the declared ones by GroupKind, for Near
 	perNamespace map[string]int
+	perKind      map[string]int // by GroupKind
 }
 
 // HeldChange is one path that an untrusted commit changed and whose change is
@@ -69,12 +73,22 @@ func (s *Snapshot) Lookup(ref Ref) *Entry { return s.Objects[ref] }
 // namespace itself is not taken away from under them.
 func (s *Snapshot) Declares(namespace string) int { return s.perNamespace[namespace] }
 
+// DeclaresKind counts the objects of a kind that are currently declared.
+func (s *Snapshot) DeclaresKind(group, kind string) int {
+	return s.perKind[Ref{Group: group, Kind: kind}.GroupKind()]
+}
+
 // Seal computes what lookups need from Objects. Call it once, before the
 // snapshot is published.
 func (s *Snapshot) Seal() *Snapshot {
-	s.perNamespace = map[string]int{}
+	s.names = sync.OnceValue(s.byKind)
+	s.perNamespace, s.perKind = map[string]int{}, map[string]int{}
 	for ref, e := range s.Objects {
-		if len(e.Current) > 0 && ref.Namespace != "" {
+		if len(e.Current) == 0 || e.Current[0].Alternate {
+			continue
+		}
+		s.perKind[ref.GroupKind()]++
+		if ref.Namespace != "" {
 			s.perNamespace[ref.Namespace]++
 		}
 	}
@@ -95,23 +109,44 @@ func (s *Snapshot) Count() int {
 // Near finds a declared object with the same kind and a name close to ref's,
 // for a "did you mean" line; nil if there is none within two edits.
 func (s *Snapshot) Near(ref Ref) *Manifest {
+	if s.names == nil {
+		return nil
+	}
 	var best *Manifest
-	bestDistance := 3
-	for r, e := range s.Objects {
-		if len(e.Current) == 0 || r.Group != ref.Group || r.Kind != ref.Kind {
-			continue
-		}
+	closest := 3
+	for _, m := range s.names()[ref.GroupKind()] {
 		d := 0
-		if r.Namespace != ref.Namespace {
+		if m.Ref.Namespace != ref.Namespace {
 			d = 1
 		}
-		d += distance(r.Name, ref.Name, bestDistance)
-		better := d < bestDistance || d == bestDistance && best != nil && r.String() < best.Ref.String()
-		if d > 0 && d < 3 && better {
-			best, bestDistance = e.Current[0], d
+		if difference := len(m.Ref.Name) - len(ref.Name); difference > closest || -difference > closest {
+			continue
+		}
+		d += distance(m.Ref.Name, ref.Name, closest)
+		if d > 0 && d < closest {
+			best, closest = m, d
+		}
+		if closest == 1 {
+			break
 		}
 	}
 	return best
+}
+
+// byKind lists what is declared, in the order of namespace and name.
+func (s *Snapshot) byKind() map[string][]*Manifest {
+	out := map[string][]*Manifest{}
+	for ref, e := range s.Objects {
+		if len(e.Current) > 0 {
+			out[ref.GroupKind()] = append(out[ref.GroupKind()], e.Current[0])
+		}
+	}
+	for _, list := range out {
+		slices.SortFunc(list, func(a, b *Manifest) int {
+			return strings.Compare(a.Ref.Namespace+"/"+a.Ref.Name, b.Ref.Namespace+"/"+b.Ref.Name)
+		})
+	}
+	return out
 }
 
 // distance is the Levenshtein distance of two names, or limit if it is larger.
@@ -119,7 +154,11 @@ func distance(a, b string, limit int) int {
 	if d := len(a) - len(b); d >= limit || -d >= limit {
 		return limit
 	}
-	row := make([]int, len(b)+1)
+	var space [64]int
+	if len(b) >= len(space) {
+		return limit // long names are told apart by eye
+	}
+	row := space[:len(b)+1]
 	for j := range row {
 		row[j] = j
 	}
