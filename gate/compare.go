@@ -191,25 +191,36 @@ func (c *comparison) note(r Reason) {
 }
 
 // isDeclared reports whether Git itself says something at this path, or whether
-// it is only in the canonical form, as a default.
+// it is only in the canonical form, as a default. Where that cannot be told, Git
+// is taken to say it. Defaults add fields, never items to a list that is
+// declared.
 func (c *comparison) isDeclared() bool {
 	v := c.declared()
 	s := c.subject.shape
 	for _, seg := range c.path {
-		if seg.item {
-			list, ok := keyed(s, v)
-			if !ok {
-				return v != absent // judged as a whole
-			}
-			v, s = list.pick(seg.name), s.Item()
-		} else {
+		if !seg.item {
 			v, s = at(v, seg.name), s.Field(seg.name)
+		} else if v, s = declaredItem(s, v, seg), s.Item(); v == absent {
+			return true
 		}
 		if v == absent {
 			return false
 		}
 	}
 	return !blank(s, v)
+}
+
+// declaredItem finds an item of a declared list; absent if it is not there
+// under this key or position.
+func declaredItem(s canonical.Shape, v any, seg segment) any {
+	if seg.position {
+		if i, err := strconv.Atoi(seg.name); err == nil && i < len(asList(v)) {
+			return asList(v)[i]
+		}
+		return absent
+	}
+	list, _ := keyed(s, v)
+	return list.pick(seg.name)
 }
 
 func asList(v any) []any {
@@ -282,7 +293,7 @@ func keyValue(s canonical.Shape, item any, key string) (string, bool) {
 
 func scalar(v any) (string, bool) {
 	switch v.(type) {
-	case string, bool, int64, float64:
+	case string, bool, int, int32, int64, float64:
 		return fmt.Sprint(v), true
 	}
 	return "", false

@@ -41,7 +41,7 @@ var rooms = map[string]room{
 	// have them.
 	"test/controlplane": {},
 	"test/gitserver":    {imports: []string{"gitindex", "gitindex/object"}},
-	"test/install":      {imports: []string{"charts/gitward", "test/gitserver"}},
+	"test/install":      {imports: []string{"charts", "test/gitserver"}},
 	"test":              {imports: []string{"*", "test/controlplane", "test/gitserver", "test/install"}},
 }
 
