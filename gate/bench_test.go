@@ -74,7 +74,7 @@ func BenchmarkAnnotate(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				g.Annotate(r.Request)
+				g.Annotate(context.Background(), r.Request)
 			}
 		})
 	}

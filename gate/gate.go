@@ -66,28 +66,33 @@ type Decision struct {
 // Decide takes one request through the gate. Every way out passes through
 // finish, so nothing is answered unrecorded.
 func (g *Gate) Decide(ctx context.Context, req *Request) Decision {
+	return g.finish(req, g.judgeFresh(ctx, req))
+}
+
+// judgeFresh judges, and where newer commits could turn a refusal round looks
+// once more at Git before it stands: CI applies seconds after it pushes. Where
+// nothing would be refused (Audit), nobody is made to wait.
+func (g *Gate) judgeFresh(ctx context.Context, req *Request) Decision {
 	d := g.judge(g.View(), req)
-	if d.mayHeal() && g.Refresher != nil {
-		// CI applies seconds after it pushes: look once more at Git before
-		// refusing what it may hold by now.
-		if err := g.Refresher.Refresh(ctx, sortedKeys(d.Revisions)); err != nil {
-			d.Refusal.Kind, d.Refusal.Was = OriginNotReady, d.Refusal.Kind
-			d.Refusal.Facts = append(d.Refusal.Facts, "Git may hold something newer: "+gitindex.Clean(err.Error(), 160))
-		} else {
-			d = g.judge(g.View(), req)
-		}
+	if !d.mayHeal() || g.Refresher == nil {
+		return d
 	}
-	return g.finish(req, d)
+	if err := g.Refresher.Refresh(ctx, sortedKeys(d.Revisions)); err != nil {
+		d.Refusal.Kind, d.Refusal.Was = OriginNotReady, d.Refusal.Kind
+		d.Refusal.Facts = append(d.Refusal.Facts, "Git may hold something newer: "+gitindex.Clean(err.Error(), 160))
+		return d
+	}
+	return g.judge(g.View(), req)
 }
 
 // Annotate computes the stamp for a request in the mutating phase. It decides
 // nothing and is not recorded: the judge sees the final object. Nil means that
 // nothing is to be written.
-func (g *Gate) Annotate(req *Request) map[string]string {
+func (g *Gate) Annotate(ctx context.Context, req *Request) map[string]string {
 	if req.Operation != Create && req.Operation != Update || req.SubResource != "" {
 		return nil
 	}
-	d := g.judge(g.View(), req)
+	d := g.judgeFresh(ctx, req)
 	if d.subject == nil || d.Gate == "" {
 		return nil
 	}
@@ -152,7 +157,7 @@ func (g *Gate) finish(req *Request, d Decision) Decision {
 
 // mayHeal reports whether newer commits could turn this refusal round.
 func (d *Decision) mayHeal() bool {
-	if d.Refusal == nil || d.Gate == "" {
+	if d.Refusal == nil || d.Gate == "" || d.Action == Audit {
 		return false
 	}
 	switch d.Refusal.Kind {

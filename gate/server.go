@@ -55,7 +55,7 @@ var serverRules = indexServerRules([]serverRule{
 
 	{"Job.batch", "spec.selector", jobSelector},
 	{"Job.batch", "spec.template.metadata.labels[batch.kubernetes.io/controller-uid]", isUID},
-	{"Job.batch", "spec.template.metadata.labels[controller-uid]", isUID},
+	{"Job.batch", "spec.template.metadata.labels.controller-uid", isUID},
 	{"Job.batch", "spec.template.metadata.labels[batch.kubernetes.io/job-name]", isName},
 	{"Job.batch", "spec.template.metadata.labels.job-name", isName},
 	{"Job.batch", "metadata.labels[batch.kubernetes.io/controller-uid]", isUID},

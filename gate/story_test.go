@@ -112,7 +112,7 @@ func ending(g *Gate, s *story, d *Decision) string {
 	for _, diff := range sortedDiffs(d.Drift) {
 		fmt.Fprintf(&b, "drift: %s\n", diff.Path)
 	}
-	if stamps := g.Annotate(s.req); stamps != nil {
+	if stamps := g.Annotate(context.Background(), s.req); stamps != nil {
 		for _, k := range sortedKeys(stamps) {
 			fmt.Fprintf(&b, "stamp: %s=%s\n", k, stamps[k])
 		}

@@ -124,7 +124,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	for _, name := range []string{"Deployment-create", "Deployment-update", "Deployment-refused", "Secret-update"} {
+	for _, name := range []string{"Deployment-create", "Deployment-noop", "Deployment-rollout", "Deployment-refused", "Secret-noop"} {
 		r := w.Review(name)
 		b.Run(name, func(b *testing.B) {
 			rival := connect(b, http.HandlerFunc(noop))

@@ -109,9 +109,9 @@ func (h *Handler) validate(ctx context.Context, req *gate.Request) *admissionv1.
 }
 
 // annotate writes the stamp and decides nothing.
-func (h *Handler) annotate(_ context.Context, req *gate.Request) *admissionv1.AdmissionResponse {
+func (h *Handler) annotate(ctx context.Context, req *gate.Request) *admissionv1.AdmissionResponse {
 	resp := &admissionv1.AdmissionResponse{UID: types.UID(req.UID), Allowed: true}
-	next := h.Gate.Annotate(req)
+	next := h.Gate.Annotate(ctx, req)
 	if next == nil {
 		return resp
 	}

@@ -65,6 +65,8 @@ not tell (usage, network, a bug).`,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: use},
 	}
 	root.AddCommand(serveCommand())
+	root.AddCommand(checkCommand(), traceCommand(), diffCommand(), signersCommand(), doctorCommand(), versionCommand())
+	root.AddCommand(demoCommand())
 	return root
 }
 

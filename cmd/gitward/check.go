@@ -1,0 +1,370 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gitward/gitward/gate"
+	"github.com/gitward/gitward/gitindex"
+	"github.com/gitward/gitward/gitindex/render"
+)
+
+type checkOptions struct {
+	source
+	output           string
+	exitCode, strict bool
+}
+
+func checkCommand() *cobra.Command {
+	o := checkOptions{}
+	c := &cobra.Command{
+		Use:   "check FILE|DIR|-...",
+		Short: "Say whether objects would be admitted, and why not",
+		Long: `Say whether objects would be admitted, and why not.
+
+Each object of the files is put to the same engine that the webhook asks, as
+the creation that "kubectl create" would request. Nothing is recorded, and no
+cluster is needed: with --config the Origins, Gates and Secrets come from a
+directory. With --origin a repository on this machine takes the place of an
+Origin's URL, so that a commit can be judged before it is pushed.
+
+Exit codes: 0 all admitted, 1 something refused, 2 could not tell.`,
+		Example: `  gitward check --config gitward/ clusters/prod
+  gitward check --config gitward/ --origin . deploy.yaml
+  kustomize build | gitward check --config gitward/ -n shop -`,
+		Args: atLeastOneArg("FILE, DIR or -"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return check(cmd, &o, args)
+		},
+	}
+	f := c.Flags()
+	o.source.flags(f)
+	f.StringArrayVar(&o.local, "origin", nil, "DIR or NAME=DIR: read this repository, at its HEAD, in place of the Origin's URL")
+	f.StringVarP(&o.output, "output", "o", "table", outputs)
+	f.BoolVar(&o.strict, "strict", false, "count as refused what a Gate only audits or warns about")
+	f.BoolVar(&o.exitCode, "exit-code", true, "exit with 1 when something is refused; false: with 0")
+	return c
+}
+
+// atLeastOneArg is cobra's MinimumNArgs(1), saying what is missing.
+func atLeastOneArg(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return fmt.Errorf("%s: give at least one %s", cmd.Name(), what)
+		}
+		return nil
+	}
+}
+
+// verdict is what a command says of one object, and how it is shown.
+type verdict string
+
+// The verdicts of check.
+const (
+	verdictAdmitted verdict = "admitted"
+	verdictAudited  verdict = "audited" // admitted by a Gate that only audits; it would be refused
+	verdictWarned   verdict = "warned"  // likewise, with a warning
+	verdictRefused  verdict = "refused"
+	verdictUnknown  verdict = "unknown" // could not tell
+)
+
+func (v verdict) mark() mark {
+	switch v {
+	case verdictAdmitted:
+		return markGood
+	case verdictAudited, verdictWarned:
+		return markNotice
+	case verdictRefused:
+		return markBad
+	}
+	return markUnsure
+}
+
+// checkResult is what -o json prints.
+type checkResult struct {
+	document
+	Items []checkItem `json:"items"`
+}
+
+type checkItem struct {
+	Object  objectName `json:"object"`
+	File    string     `json:"file"`
+	Line    int        `json:"line,omitempty"`
+	Verdict verdict    `json:"verdict"`
+	// Reason is why it is admitted (Git, NotGated …) or refused (NotInGit,
+	// Differs, Unsigned …).
+	Reason string `json:"reason,omitempty"`
+	Gate   string `json:"gate,omitempty"`
+	Action string `json:"action,omitempty"` // of the Gate
+	// Source is what the object was traced to, or is closest to.
+	Source      *sourceItem      `json:"source,omitempty"`
+	Differences []differenceItem `json:"differences,omitempty"`
+	Message     string           `json:"message,omitempty"`
+}
+
+// sourceItem is where a manifest stands in Git.
+type sourceItem struct {
+	Origin string `json:"origin"`
+	Path   string `json:"path"`
+	Line   int    `json:"line"`
+	End    int    `json:"end"`
+	Commit string `json:"commit"`
+	Author string `json:"author"`
+	Signer string `json:"signer,omitempty"`
+}
+
+func sourceOf(m *gitindex.Manifest) *sourceItem {
+	if m == nil {
+		return nil
+	}
+	s := &sourceItem{Origin: m.Origin, Path: m.Path, Line: m.Line, End: m.End, Commit: m.Commit.ID, Author: m.Commit.Author.String()}
+	if m.Commit.Verdict.Outcome == gitindex.Good {
+		s.Signer = m.Commit.Verdict.Signer.String()
+	}
+	return s
+}
+
+func check(cmd *cobra.Command, o *checkOptions, args []string) error {
+	if err := checkOutput(o.output); err != nil {
+		return err
+	}
+	files, err := readFiles(args, cmd.InOrStdin())
+	if err != nil {
+		return err
+	}
+	s := newConsole(cmd)
+	l, err := o.load(cmd.Context(), s)
+	if err != nil {
+		return err
+	}
+	defer l.stop()
+	result := checkResult{document: documentOf("CheckResult"), Items: []checkItem{}}
+	for _, f := range files {
+		result.Items = append(result.Items, l.checkFile(cmd.Context(), f, o.strict)...)
+	}
+	l.tellGates(s, result.Items)
+	if o.output != "table" {
+		if err := s.structured(o.output, result); err != nil {
+			return err
+		}
+		return result.exit(o.exitCode)
+	}
+	result.print(s)
+	return result.exit(o.exitCode)
+}
+
+// inputFile is one file to be checked, read whole.
+type inputFile struct {
+	name string
+	data []byte
+}
+
+// readFiles reads the files, directories and standard input that args name. In
+// a directory those count that an Origin would read.
+func readFiles(args []string, stdin io.Reader) ([]inputFile, error) {
+	var files []inputFile
+	for _, arg := range args {
+		if arg == "-" {
+			data, err := io.ReadAll(stdin)
+			if err != nil {
+				return nil, fmt.Errorf("reading standard input: %w", err)
+			}
+			files = append(files, inputFile{"-", data})
+			continue
+		}
+		names, err := filesIn(arg)
+		if err != nil {
+			return nil, fmt.Errorf("reading what to check: %w", err)
+		}
+		if len(names) == 0 {
+			return nil, fmt.Errorf("reading what to check: %s holds no .yaml, .yml or .json file", arg)
+		}
+		for _, name := range names {
+			data, err := os.ReadFile(name)
+			if err != nil {
+				return nil, fmt.Errorf("reading what to check: %w", err)
+			}
+			files = append(files, inputFile{name, data})
+		}
+	}
+	return files, nil
+}
+
+func filesIn(path string) ([]string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return []string{path}, nil
+	}
+	var names []string
+	err = filepath.WalkDir(path, func(name string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case e.IsDir() && e.Name() == ".git":
+			return fs.SkipDir
+		case e.Type().IsRegular() && render.Eligible(filepath.ToSlash(name)):
+			names = append(names, name)
+		}
+		return nil
+	})
+	return names, err
+}
+
+// checkFile judges every object of a file. What cannot be read is an item too:
+// it must not look as if it had been admitted.
+func (l *loaded) checkFile(ctx context.Context, f inputFile, strict bool) []checkItem {
+	objects, problems := render.File(f.name, f.data, render.Limits{})
+	var items []checkItem
+	for i := range objects {
+		items = append(items, l.checkObject(ctx, &objects[i], strict))
+	}
+	for _, p := range problems {
+		items = append(items, checkItem{Line: p.Line, Verdict: verdictUnknown, Reason: string(gate.Unreadable),
+			Message: p.String() + "\n  do    mend the file"})
+	}
+	for i := range items {
+		items[i].File = f.name
+	}
+	return items
+}
+
+func (l *loaded) checkObject(ctx context.Context, o *render.Object, strict bool) checkItem {
+	item := checkItem{Object: objectName{o.Group, o.Version, o.Kind, o.Namespace, o.Name}, Line: o.Line}
+	req, err := l.creation(o)
+	if req != nil {
+		item.Object.Namespace = req.Ref().Namespace
+	}
+	if err != nil {
+		item.Verdict, item.Reason = verdictUnknown, string(gate.Unreadable)
+		item.Message = fmt.Sprintf("%s cannot be read as the API server would: %v\n  do    mend the file", item.name(), err)
+		return item
+	}
+	d := l.gate(nil, false).Decide(ctx, req)
+	item.Verdict, item.Reason = verdictOf(&d, strict), string(d.Reason)
+	item.Gate, item.Source = d.Gate, sourceOf(d.Manifest)
+	if d.Gate != "" {
+		item.Action = d.Action.String()
+	}
+	if d.Refusal != nil {
+		item.Reason, item.Message = string(d.Refusal.Kind), refusalText(d.Refusal)
+		item.Differences = differencesOf(req.Ref(), d.Refusal.Diffs)
+	}
+	return item
+}
+
+func verdictOf(d *gate.Decision, strict bool) verdict {
+	switch {
+	case d.Refusal != nil && d.Refusal.Kind.Transient():
+		return verdictUnknown
+	case d.Refusal != nil && (strict || !d.Allowed):
+		return verdictRefused
+	case d.Refusal != nil && d.Action == gate.Warn:
+		return verdictWarned
+	case d.Refusal != nil:
+		return verdictAudited
+	case d.Allowed:
+		return verdictAdmitted
+	}
+	return verdictRefused
+}
+
+// refusalText is what the person would see from the webhook, without the id of
+// a decision: nothing was decided here.
+func refusalText(r *gate.Refusal) string {
+	var b strings.Builder
+	b.WriteString(r.Head)
+	for _, fact := range r.Facts {
+		b.WriteString("\n    " + fact)
+	}
+	b.WriteString("\n  do    " + r.Do)
+	return b.String()
+}
+
+// name is the object for people.
+func (i *checkItem) name() string {
+	if i.Object.Kind == "" {
+		return "-"
+	}
+	o := i.Object
+	return gitindex.Clean(gitindex.Ref{Kind: o.Kind, Namespace: o.Namespace, Name: o.Name}.String(), 120)
+}
+
+func (i *checkItem) place() string {
+	if i.Line == 0 {
+		return i.File
+	}
+	return fmt.Sprintf("%s:%d", i.File, i.Line)
+}
+
+// tellGates warns that nothing was held against Git, where that is so.
+func (l *loaded) tellGates(s *console, items []checkItem) {
+	for _, i := range items {
+		if i.Verdict != verdictAdmitted || i.Reason != string(gate.NotGated) {
+			return
+		}
+	}
+	if len(items) > 0 {
+		s.note("no Gate matches these objects (there %s): anybody may apply them", areGates(len(l.configuration.gates)))
+	}
+}
+
+func areGates(n int) string {
+	if n == 1 {
+		return "is 1 Gate"
+	}
+	return "are " + count(n, "Gate")
+}
+
+func (r *checkResult) print(s *console) {
+	var rows [][]cell
+	for i := range r.Items {
+		item := &r.Items[i]
+		commit := ""
+		if item.Source != nil {
+			commit = gitindex.Short(item.Source.Commit)
+		}
+		rows = append(rows, []cell{plain(item.name()), s.marked(item.Verdict.mark(), string(item.Verdict)),
+			plain(item.Reason), plain(commit), plain(item.place())})
+	}
+	if len(rows) == 0 {
+		s.note("the files hold no objects")
+		return
+	}
+	s.table("OBJECT VERDICT REASON COMMIT FILE", rows)
+	for _, item := range r.Items {
+		if item.Message != "" {
+			fmt.Fprintf(s.out, "\n%s\n", item.Message)
+		}
+	}
+}
+
+// exit is the error that says how the command ends: what could not be told
+// weighs more than what was refused.
+func (r *checkResult) exit(code bool) error {
+	bad, unsure := 0, 0
+	for _, i := range r.Items {
+		switch i.Verdict {
+		case verdictRefused:
+			bad++
+		case verdictUnknown:
+			unsure++
+		}
+	}
+	switch {
+	case unsure > 0:
+		return fmt.Errorf("of %s, %d could not be judged", count(len(r.Items), "object"), unsure)
+	case bad > 0 && code:
+		return errFound
+	}
+	return nil
+}
