@@ -77,15 +77,23 @@ func (o objects) same() bool {
 func (r *Request) decode() (objects, error) {
 	var o objects
 	var err error
-	if o.new, err = decodeObject(r.Object); err != nil {
+	if o.new, err = decodeState(r.Object); err != nil {
 		return o, fmt.Errorf("decoding object: %w", err)
 	}
 	if len(r.Object) > 0 && bytes.Equal(r.Object, r.OldObject) {
 		o.old = o.new // most requests of most controllers change nothing
 		return o, nil
 	}
-	if o.old, err = decodeObject(r.OldObject); err != nil {
+	if o.old, err = decodeState(r.OldObject); err != nil {
 		return o, fmt.Errorf("decoding oldObject: %w", err)
 	}
 	return o, nil
+}
+
+// decodeState is decodeObject for an object as the API server holds it.
+func decodeState(data []byte) (map[string]any, error) {
+	if len(data) == 0 || bytes.Equal(data, []byte("null")) {
+		return nil, nil
+	}
+	return decodeLive(data)
 }

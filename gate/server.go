@@ -222,28 +222,42 @@ func toleration(condition string) map[string]any {
 		"tolerationSeconds": int64(300)}
 }
 
-// managedFields is what the managers of an object are known to have set.
+// managedFields is what the managers of an object are known to have set. It is
+// read when first asked for.
 type managedFields struct {
-	sets []map[string]any // FieldsV1, decoded
+	entries any              // as the object has them, perhaps unread
+	sets    []map[string]any // FieldsV1, decoded
+	read    bool
 }
 
-func readManagedFields(obj map[string]any) managedFields {
-	var m managedFields
-	for _, e := range asList(dig(obj, "metadata", "managedFields")) {
+func managedFieldsOf(obj map[string]any) *managedFields {
+	return &managedFields{entries: dig(obj, "metadata", "managedFields")}
+}
+
+func (m *managedFields) all() []map[string]any {
+	if m.read {
+		return m.sets
+	}
+	m.read = true
+	if u, ok := m.entries.(unread); ok {
+		m.entries = u.read()
+	}
+	for _, e := range asList(m.entries) {
 		if f, ok := at(e, "fieldsV1").(map[string]any); ok {
 			m.sets = append(m.sets, f)
 		}
 	}
-	return m
+	return m.sets
 }
 
 // claims reports whether some manager owns the field at path, or whether that
 // cannot be told: an object without managed fields claims everything.
-func (m managedFields) claims(path []segment) bool {
-	if len(m.sets) == 0 {
+func (m *managedFields) claims(path []segment) bool {
+	sets := m.all()
+	if len(sets) == 0 {
 		return true
 	}
-	for _, set := range m.sets {
+	for _, set := range sets {
 		if claims(set, path) {
 			return true
 		}

@@ -14,7 +14,7 @@ type subject struct {
 	apiVersion           string
 	uid                  string
 	shape                canonical.Shape
-	managed              managedFields
+	managed              *managedFields
 	hasStatus            bool // status has a subresource of its own, and is not content here
 	old, new             map[string]any
 	oldStamps, newStamps map[string]string
@@ -28,7 +28,7 @@ func newSubject(schemas *canonical.Schemas, req *Request, o objects) *subject {
 		apiVersion: apiVersion(req.Group, req.Version),
 		shape:      schemas.Shape(req.Group, req.Version, req.Kind),
 		uid:        text(dig(o.new, "metadata", "uid")),
-		managed:    readManagedFields(o.new),
+		managed:    managedFieldsOf(o.new),
 		old:        o.old,
 		new:        o.new,
 	}

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"strings"
 
-	"sigs.k8s.io/json"
-
 	"github.com/gitward/gitward/gitindex/canonical"
 )
 
@@ -18,11 +16,7 @@ func decodeObject(data []byte) (map[string]any, error) {
 	if len(data) == 0 || bytes.Equal(data, []byte("null")) {
 		return nil, nil
 	}
-	var m map[string]any
-	if err := json.UnmarshalCaseSensitivePreserveInts(data, &m); err != nil {
-		return nil, err
-	}
-	return m, nil
+	return decodeJSON(data)
 }
 
 // at returns a map's field, or absent.

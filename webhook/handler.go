@@ -68,23 +68,23 @@ func (h *Handler) read(ctx context.Context, r *http.Request, answer func(context
 	}
 	defer release()
 	body, more, err := readBounded(r.Body, MaxBody, r.ContentLength)
-	uid := uidOf(body[:min(len(body), 8<<10)])
+	uid := func() string { return uidOf(body[:min(len(body), 8<<10)]) } // needed only where something fails
 	defer func() {
 		if p := recover(); p != nil {
-			h.Log.Error("panic while deciding", "uid", uid, "panic", fmt.Sprint(p))
-			resp = refuse(uid, "Gitward failed while deciding this request and therefore refuses it", http.StatusInternalServerError)
+			h.Log.Error("panic while deciding", "uid", uid(), "panic", fmt.Sprint(p))
+			resp = refuse(uid(), "Gitward failed while deciding this request and therefore refuses it", http.StatusInternalServerError)
 		}
 	}()
 	switch {
 	case err != nil:
-		return refuse(uid, "the review could not be read to its end", http.StatusBadRequest)
+		return refuse(uid(), "the review could not be read to its end", http.StatusBadRequest)
 	case more:
-		return refuse(uid, fmt.Sprintf("the review is larger than %d MiB, which is more than Gitward reads\n  do    make the object smaller", MaxBody>>20),
+		return refuse(uid(), fmt.Sprintf("the review is larger than %d MiB, which is more than Gitward reads\n  do    make the object smaller", MaxBody>>20),
 			http.StatusRequestEntityTooLarge)
 	}
 	req, err := decodeReview(body)
 	if err != nil {
-		return refuse(uid, "the review cannot be read: "+err.Error(), http.StatusBadRequest)
+		return refuse(uid(), "the review cannot be read: "+err.Error(), http.StatusBadRequest)
 	}
 	return answer(ctx, req)
 }

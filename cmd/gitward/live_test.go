@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +13,7 @@ import (
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -48,6 +51,7 @@ type cliWorld struct {
 	cluster    client.Client
 	kubeconfig string
 	config     string
+	namespace  string // in place of cli-shop, and as long
 	repo       *gitserver.Repo
 	signer     *gitserver.SSHSigner
 }
@@ -58,14 +62,14 @@ func newCLIWorld(t *testing.T) *cliWorld {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &cliWorld{t: t, cluster: c, kubeconfig: cp.Kubeconfig(controlplane.Admin), config: t.TempDir()}
+	w := &cliWorld{t: t, cluster: c, kubeconfig: cp.Kubeconfig(controlplane.Admin), config: t.TempDir(), namespace: fmt.Sprintf("cli-%04d", time.Now().UnixNano()/1000%10000)}
 	if w.repo, err = gitserver.NewRepo(filepath.Join(t.TempDir(), "platform.git")); err != nil {
 		t.Fatal(err)
 	}
 	if w.signer, err = gitserver.NewSSHSigner(); err != nil {
 		t.Fatal(err)
 	}
-	w.commit(cliShop)
+	w.commit(w.named(cliShop))
 	config := `apiVersion: gitward.dev/v1alpha1
 kind: Origin
 metadata: {name: platform}
@@ -87,6 +91,9 @@ stringData: {ada.pub: "` + w.signer.PublicLine + ` ada@acme.dev"}
 	return w
 }
 
+// named gives each test a namespace of its own.
+func (w *cliWorld) named(text string) string { return strings.ReplaceAll(text, "cli-shop", w.namespace) }
+
 func (w *cliWorld) commit(manifests string) {
 	w.t.Helper()
 	if _, err := w.repo.Commit(gitserver.CommitOptions{Files: map[string]string{"shop.yaml": manifests}, Message: "shop", Signer: w.signer}); err != nil {
@@ -102,9 +109,26 @@ func (w *cliWorld) apply(text string) {
 		if err := yaml.Unmarshal([]byte(doc), &o.Object); err != nil {
 			w.t.Fatal(err)
 		}
-		if err := w.cluster.Create(w.t.Context(), o); err != nil {
+		if err := w.cluster.Create(w.t.Context(), o); err != nil && !apierrors.IsAlreadyExists(err) {
 			w.t.Fatalf("creating %s: %v", o.GetName(), err)
 		}
+		if o.GetNamespace() != w.namespace && o.GetKind() != "Namespace" {
+			w.t.Cleanup(func() { w.remove(o) })
+		}
+	}
+}
+
+// remove leaves the shared control plane as it was: only namespaces stay.
+func (w *cliWorld) remove(o client.Object) {
+	ctx := context.Background()
+	if err := w.cluster.Delete(ctx, o); err != nil {
+		w.t.Errorf("removing %s: %v", o.GetName(), err)
+	}
+	for range 200 {
+		if err := w.cluster.Get(ctx, client.ObjectKeyFromObject(o), o); err != nil {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
 	}
 }
 
@@ -113,10 +137,13 @@ func (w *cliWorld) gitward(want int, args ...string) (stdout, stderr string) {
 	w.t.Helper()
 	var out, errs bytes.Buffer
 	args = append(append([]string{"gitward"}, args...), "--kubeconfig", w.kubeconfig, "--allow-local-repositories")
+	for i := range args {
+		args[i] = w.named(args[i])
+	}
 	if code := run(args, strings.NewReader(""), &out, &errs); code != want {
 		w.t.Fatalf("%v: exit code %d, want %d\n%s%s", args, code, want, out.String(), errs.String())
 	}
-	return out.String(), errs.String()
+	return strings.ReplaceAll(out.String(), w.namespace, "cli-shop"), errs.String()
 }
 
 func mustContain(t *testing.T, text string, wanted ...string) {
@@ -134,7 +161,7 @@ func TestCLIWithCluster(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	out, _ := w.gitward(1, "diff", "--config", w.config)
 	mustContain(t, out, "Service cli-shop/web       ✗ missing", "Namespace cli-shop")
-	w.apply(cliShop)
+	w.apply(w.named(cliShop))
 	out, _ = w.gitward(0, "diff", "--config", w.config)
 	mustContain(t, out, "Service cli-shop/web       ✓ same", "Secret cli-shop/token      ✓ same")
 	out, _ = w.gitward(0, "trace", "svc/web", "-n", "cli-shop", "--config", w.config)
@@ -165,7 +192,7 @@ func TestCLIWithCluster(t *testing.T) {
 // drift changes two live objects by hand.
 func (w *cliWorld) drift() {
 	w.t.Helper()
-	ctx, in := w.t.Context(), metav1.ObjectMeta{Namespace: "cli-shop"}
+	ctx, in := w.t.Context(), metav1.ObjectMeta{Namespace: w.namespace}
 	flags, token := &corev1.ConfigMap{ObjectMeta: in}, &corev1.Secret{ObjectMeta: in}
 	flags.Name, token.Name = "flags", "token"
 	for _, o := range []client.Object{flags, token} {
@@ -196,7 +223,7 @@ func TestConfigurationFromCluster(t *testing.T) {
 	out, _ = w.gitward(0, "signers", "list")
 	mustContain(t, out, "ada@acme.dev")
 	file := filepath.Join(t.TempDir(), "flags.yaml")
-	if err := os.WriteFile(file, []byte(strings.Split(cliShop, "\n---\n")[1]), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(w.named(strings.Split(cliShop, "\n---\n")[1])), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	out, _ = w.gitward(0, "check", file)
@@ -208,7 +235,7 @@ func TestConfigurationFromCluster(t *testing.T) {
 }
 
 // install puts the CRDs, the configuration and a careless webhook into the
-// cluster. They are taken away again: the control plane is shared.
+// cluster. They are taken away after the test: the control plane is shared.
 func (w *cliWorld) install() {
 	w.t.Helper()
 	for _, name := range []string{"origins", "gates"} {
@@ -236,6 +263,7 @@ func (w *cliWorld) install() {
 	if err := w.cluster.Create(w.t.Context(), hooks); err != nil {
 		w.t.Fatal(err)
 	}
+	w.t.Cleanup(func() { w.remove(hooks) })
 }
 
 func (w *cliWorld) waitForCRDs() {
