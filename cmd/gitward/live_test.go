@@ -92,7 +92,9 @@ stringData: {ada.pub: "` + w.signer.PublicLine + ` ada@acme.dev"}
 }
 
 // named gives each test a namespace of its own.
-func (w *cliWorld) named(text string) string { return strings.ReplaceAll(text, "cli-shop", w.namespace) }
+func (w *cliWorld) named(text string) string {
+	return strings.ReplaceAll(text, "cli-shop", w.namespace)
+}
 
 func (w *cliWorld) commit(manifests string) {
 	w.t.Helper()

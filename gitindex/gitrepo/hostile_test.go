@@ -167,10 +167,10 @@ func TestHostilePacks(t *testing.T) {
 
 func TestBlobLimit(t *testing.T) {
 	root, repo, _ := origin(t)
-	tip := must(repo.Commit(gitserver.CommitOptions{Files: map[string]string{"big": strings.Repeat("x", 1000), "small": "y"}}))
+	must(repo.Commit(gitserver.CommitOptions{Files: map[string]string{"big": strings.Repeat("x", 1000), "small": "y"}}))
 	must(repo.Commit(gitserver.CommitOptions{Files: map[string]string{"big": strings.Repeat("x", 1000) + "z"}}))
 	must(repo.Git("repack", "-adfq"))
-	tip = repo.Ref(gitserver.MainRef)
+	tip := repo.Ref(gitserver.MainRef)
 	r := must(gitrepo.Open(t.TempDir(), gitrepo.Remote{URL: filepath.Join(root, "app.git"), AllowLocal: true}, gitrepo.Limits{BlobBytes: 100}))
 	defer r.Close()
 	wantTip(t, r, tip)

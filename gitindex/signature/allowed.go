@@ -188,7 +188,7 @@ func (l *allowedLine) covers(t time.Time) bool {
 func isKeyType(word string) bool {
 	switch strings.TrimSuffix(word, "-cert-v01@openssh.com") {
 	case ssh.KeyAlgoED25519, ssh.KeyAlgoRSA, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521,
-		ssh.KeyAlgoSKED25519, ssh.KeyAlgoSKECDSA256, ssh.InsecureKeyAlgoDSA,
+		ssh.KeyAlgoSKED25519, ssh.KeyAlgoSKECDSA256, "ssh-dss",
 		"sk-ssh-ed25519", "sk-ecdsa-sha2-nistp256":
 		return true
 	}

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/client-go/dynamic"
 	clientscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/util/retry"
 )
 
 // method is one way in which people and tools bring a manifest to a cluster.
@@ -114,14 +115,17 @@ func replace(ctx context.Context, client dynamic.ResourceInterface, manifest *un
 	if err := createOnce(ctx, client, manifest); err != nil {
 		return fmt.Errorf("creating what is to be replaced: %w", err)
 	}
-	live, err := client.Get(ctx, manifest.GetName(), metav1.GetOptions{})
-	if err != nil {
+	// The API server writes the status of some kinds at any time.
+	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		live, err := client.Get(ctx, manifest.GetName(), metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		u := manifest.DeepCopy()
+		u.SetResourceVersion(live.GetResourceVersion())
+		_, err = client.Update(ctx, u, metav1.UpdateOptions{FieldManager: "kubectl-replace"})
 		return err
-	}
-	u := manifest.DeepCopy()
-	u.SetResourceVersion(live.GetResourceVersion())
-	_, err = client.Update(ctx, u, metav1.UpdateOptions{FieldManager: "kubectl-replace"})
-	return err
+	})
 }
 
 // remove deletes an object, whatever holds it back. There are no controllers
