@@ -245,7 +245,7 @@ func (t *tracing) weigh(s *subject) Decision {
 			continue
 		}
 		if f := t.hold(s, c); f.explains() {
-			return Decision{Refusal: t.refuseCandidate(&c)}
+			return Decision{Refusal: t.refuseCandidate(&c), Manifest: c.manifest}
 		}
 	}
 	if closest != nil {
@@ -253,7 +253,7 @@ func (t *tracing) weigh(s *subject) Decision {
 	}
 	for _, c := range candidates {
 		if c.refused != Outdated {
-			return Decision{Refusal: t.refuseCandidate(&c)}
+			return Decision{Refusal: t.refuseCandidate(&c), Manifest: c.manifest}
 		}
 	}
 	return Decision{Refusal: t.refuseUnknown(s.ref)}

@@ -300,10 +300,11 @@ func (i *checkItem) name() string {
 }
 
 func (i *checkItem) place() string {
+	file := gitindex.Clean(i.File, 300)
 	if i.Line == 0 {
-		return i.File
+		return file
 	}
-	return fmt.Sprintf("%s:%d", i.File, i.Line)
+	return fmt.Sprintf("%s:%d", file, i.Line)
 }
 
 // tellGates warns that nothing was held against Git, where that is so.

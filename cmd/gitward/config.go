@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -149,26 +150,51 @@ func (c *configuration) check() error {
 	return nil
 }
 
+// checkOrigin holds the rules that the CRD has as CEL.
 func checkOrigin(s *v1alpha1.OriginSpec) error {
 	switch {
-	case s.URL == "":
-		return errors.New("spec.url is missing")
+	case !urlForm.MatchString(s.URL):
+		return errors.New("spec.url must be https://, http://, ssh://, user@host:path, or a local path where the process allows them")
+	case urlPassword.MatchString(s.URL):
+		return errors.New("spec.url must not carry a password: put it into the Secret that secretRef names")
 	case s.Signers.SecretRef.Name == "":
 		return errors.New("spec.signers.secretRef is missing")
 	case !slices.Contains([]v1alpha1.Require{v1alpha1.RequireHead, v1alpha1.RequireChange, v1alpha1.RequireHistory}, s.Signers.Require):
 		return fmt.Errorf("spec.signers.require %q is none of Head, Change, History", s.Signers.Require)
 	case s.Signers.Require == v1alpha1.RequireHistory && s.Signers.After == "":
 		return errors.New("spec.signers.require History needs spec.signers.after")
+	case s.Signers.After != "" && !commitForm.MatchString(s.Signers.After):
+		return errors.New("spec.signers.after must be a commit id of 40 hex digits")
+	case s.Ref != nil && refs(s.Ref) > 1:
+		return errors.New("spec.ref takes at most one of branch, tag, semver, name and commit")
 	}
 	for i, r := range s.Render {
-		if strings.HasPrefix(r.Path, "/") || slices.Contains(strings.Split(r.Path, "/"), "..") {
+		switch {
+		case strings.HasPrefix(r.Path, "/") || slices.Contains(strings.Split(r.Path, "/"), ".."):
 			return fmt.Errorf("spec.render[%d].path must be relative to the repository and must not leave it", i)
-		}
-		if r.Type != v1alpha1.RenderAuto && r.Type != v1alpha1.RenderPlain {
+		case r.Type != v1alpha1.RenderAuto && r.Type != v1alpha1.RenderPlain:
 			return fmt.Errorf("spec.render[%d].type %q is none of Auto, Plain", i, r.Type)
+		case r.Applier != nil && (r.Applier.Flux == nil) == (r.Applier.ArgoCD == nil):
+			return fmt.Errorf("spec.render[%d].applier takes exactly one of flux and argocd", i)
 		}
 	}
 	return nil
+}
+
+var (
+	urlForm     = regexp.MustCompile(`^((https?|ssh|file)://.+|[A-Za-z0-9_.-]+@[A-Za-z0-9_.-]+:.+|/.*)$`)
+	urlPassword = regexp.MustCompile(`^[a-z]+://[^/@]*:[^/@]*@`)
+	commitForm  = regexp.MustCompile(`^[0-9a-f]{40}$`)
+)
+
+func refs(r *v1alpha1.GitRef) int {
+	n := 0
+	for _, s := range []string{r.Branch, r.Tag, r.SemVer, r.Name, r.Commit} {
+		if s != "" {
+			n++
+		}
+	}
+	return n
 }
 
 func checkGate(s *v1alpha1.GateSpec) error {
@@ -179,6 +205,8 @@ func checkGate(s *v1alpha1.GateSpec) error {
 		return fmt.Errorf("spec.onStale %q is none of LastKnown, Deny", s.OnStale)
 	case s.Action == v1alpha1.ActionDeny && len(s.Origins) == 0:
 		return errors.New("spec.action Deny needs at least one origin")
+	case s.StaleAfter.Duration < 0:
+		return errors.New("spec.staleAfter must not be negative")
 	case s.Lag.Duration < 0 || s.Lag.Duration > 24*time.Hour:
 		return errors.New("spec.lag must be between 0s and 24h")
 	}

@@ -266,8 +266,11 @@ func (r *doctorResult) accepted(name string, s *gitindex.Snapshot) {
 	if s.Count() == 0 && len(s.Held) > 0 {
 		r.fail(name, "no commit of "+s.Ref+" that declares something is trusted", "`gitward signers verify "+s.Accepted.Short()+"` says why the newest does not count")
 	} else {
-		_, why := counts(s.Accepted.Verdict.Outcome, true)
-		r.ok(name, "%s at %s@%s: %s", count(s.Count(), "object"), s.Ref, s.Accepted.Short(), why)
+		newest := "counts"
+		if good, why := counts(s.Accepted.Verdict.Outcome, true); !good {
+			newest = "does not: " + why
+		}
+		r.ok(name, "%s at %s@%s; the newest commit %s", count(s.Count(), "object"), s.Ref, s.Accepted.Short(), newest)
 	}
 	if s.Frozen != "" {
 		r.warn(name, "it does not follow its ref: "+s.Frozen, "revert in place of forcing; only a commit on top is followed")

@@ -88,7 +88,7 @@ func (c *clusterReader) configuration(ctx context.Context, home string) (*config
 	for i := range out.origins {
 		out.origins[i].SetDefaults()
 		if err := c.secrets(ctx, home, &out.origins[i].Spec, out.secrets); err != nil {
-			return nil, fmt.Errorf("reading the Secrets of Origin %s: %w", out.origins[i].Name, err)
+			return nil, fmt.Errorf("reading the Secrets of Origin %s: %w\n  do    have somebody run this who may read Secrets in %s, or give --config DIR", out.origins[i].Name, err, home)
 		}
 	}
 	return out, nil
