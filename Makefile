@@ -37,10 +37,9 @@ controlplane: ## Have etcd and the Kubernetes servers ready (minutes once, then 
 	@go run ./test/controlplane/ensure >/dev/null
 
 .PHONY: bench
-bench: ## Run the benchmarks
-	@set -e; for pkg in $$(grep -rlE '^func Benchmark' --include='*_test.go' . | xargs -r -n1 dirname | sort -u); do \
-		go test -run '^$$' -bench . -benchmem "$$pkg"; done
-	@if [ -d test/bench/index ]; then go run ./test/bench/index; fi
+bench: ## Measure decisions, round trips and the index beside their goals (docs/benchmarks.md)
+	go test -run '^$$' -bench . -cpu 1 ./gate ./webhook
+	go run ./test/bench/index $(ARGS)
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz test for FUZZTIME (10s)

@@ -18,7 +18,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	admissionv1 "k8s.io/api/admission/v1"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/gitward/gitward/audit"
 	"github.com/gitward/gitward/test/bench"
@@ -124,6 +126,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	ctrllog.SetLogger(logr.Discard()) // the certificate watcher would talk into the figures
 	for _, name := range []string{"Deployment-create", "Deployment-noop", "Deployment-rollout", "Deployment-refused", "Secret-noop"} {
 		r := w.Review(name)
 		b.Run(name, func(b *testing.B) {

@@ -42,7 +42,7 @@ var errNotAReview = errors.New("not an admission.k8s.io/v1 AdmissionReview")
 
 func decodeReview(body []byte) (*gate.Request, error) {
 	var r review
-	if err := json.Unmarshal(body, &r); err != nil {
+	if err := decodeEnvelope(body, &r); err != nil {
 		return nil, fmt.Errorf("decoding the review: %w", err)
 	}
 	if r.Request == nil || r.Request.UID == "" || r.Kind != "AdmissionReview" || r.APIVersion != "admission.k8s.io/v1" {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gitward/gitward/api/v1alpha1"
@@ -47,16 +48,17 @@ func (s *Settings) digest() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Tracker keeps one Origin's snapshot current. Its methods may be called from
-// any goroutine; the work is done by one at a time.
+// Tracker keeps one Origin's snapshot current. Snapshot may be called from any
+// goroutine; Sync and Save are for one goroutine, which is the Hub's.
 type Tracker struct {
 	settings Settings
 	repo     *gitrepo.Repo
 
-	mu       sync.Mutex
-	state    *state
-	dirty    bool // the state is newer than the file
-	snapshot *gitindex.Snapshot
+	mu    sync.Mutex
+	state *state
+	dirty bool // the state is newer than the file
+
+	snapshot atomic.Pointer[gitindex.Snapshot]
 }
 
 // state is what a tracker knows, and what it writes to disk.
@@ -101,11 +103,7 @@ func (t *Tracker) Close() error {
 func (t *Tracker) indexFile() string { return filepath.Join(t.settings.Dir, "index") }
 
 // Snapshot is the latest one; nil before the first was built.
-func (t *Tracker) Snapshot() *gitindex.Snapshot {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.snapshot
-}
+func (t *Tracker) Snapshot() *gitindex.Snapshot { return t.snapshot.Load() }
 
 func ref(r *v1alpha1.GitRef) gitrepo.Ref {
 	if r == nil {
@@ -122,17 +120,17 @@ func (t *Tracker) Sync(ctx context.Context) (*gitindex.Snapshot, error) {
 	defer t.mu.Unlock()
 	tip, err := t.repo.Fetch(ctx)
 	if err != nil {
-		return t.snapshot, fmt.Errorf("fetching Origin %s: %w", t.settings.Name, err)
+		return t.Snapshot(), fmt.Errorf("fetching Origin %s: %w", t.settings.Name, err)
 	}
 	if err := t.advance(ctx, tip); err != nil {
 		var moved *gitrepo.NotDescendantError
 		if errors.As(err, &moved) {
 			t.publish(tip, moved.Error()+"; the accepted revision only moves forward: revert instead")
-			return t.snapshot, nil
+			return t.Snapshot(), nil
 		}
-		return t.snapshot, fmt.Errorf("indexing Origin %s: %w", t.settings.Name, err)
+		return t.Snapshot(), fmt.Errorf("indexing Origin %s: %w", t.settings.Name, err)
 	}
-	return t.snapshot, nil
+	return t.Snapshot(), nil
 }
 
 // advance takes in the commits up to tip.
@@ -140,9 +138,9 @@ func (t *Tracker) advance(ctx context.Context, tip string) error {
 	current := t.state != nil && t.state.Digest == t.settings.digest()
 	if current && t.state.Tip == tip {
 		t.state.FetchedAt = t.settings.Now()
-		snap := *t.snapshot
+		snap := *t.Snapshot()
 		snap.Tip, snap.FetchedAt, snap.Frozen = tip, t.state.FetchedAt, t.belowHighWater(t.state)
-		t.snapshot = &snap
+		t.snapshot.Store(&snap)
 		return nil
 	}
 	s := &state{Digest: t.settings.digest(), Timeline: &gitrepo.Timeline{}}
@@ -163,24 +161,30 @@ func (t *Tracker) advance(ctx context.Context, tip string) error {
 		return err
 	}
 	t.take(s, steps)
+	t.repo.Forget()
 	t.state = s
 	t.dirty = true
 	t.publish(tip, "")
 	return nil
 }
 
-// Save writes the index to disk if it has changed. It is apart from Sync so
-// that nobody waits for the disk who waits for a decision.
+// Save writes the index to disk if it has changed. It is apart from Sync, and
+// holds no lock while it writes, so that nobody waits for the disk who waits for
+// a decision. Like Sync it is for one goroutine at a time.
 func (t *Tracker) Save() error {
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.dirty {
+	s, dirty := t.state, t.dirty
+	t.dirty = false
+	t.mu.Unlock()
+	if !dirty {
 		return nil
 	}
-	if err := saveState(t.indexFile(), t.state); err != nil {
+	if err := saveState(t.indexFile(), s); err != nil {
+		t.mu.Lock()
+		t.dirty = true
+		t.mu.Unlock()
 		return err
 	}
-	t.dirty = false
 	return nil
 }
 
@@ -335,7 +339,7 @@ func (t *Tracker) publish(tip, frozen string) {
 	if why := t.belowHighWater(s); why != "" {
 		snap.Accepted, snap.Frozen = nil, why
 	}
-	t.snapshot = snap.Seal()
+	t.snapshot.Store(snap.Seal())
 }
 
 // belowHighWater says why nothing may be decided from the history at hand: it

@@ -23,7 +23,7 @@ type baseValue struct {
 }
 
 // baseBytes is the size of one generation.
-const baseBytes = 48 << 20
+const baseBytes = 32 << 20
 
 func (c *baseCache) get(p *pack, off int64) (kind, []byte, bool) {
 	key := baseKey{p, off}

@@ -219,6 +219,15 @@ func (r *Repo) Tag() []byte {
 	return nil
 }
 
+// Forget drops what was kept to read history fast. Nothing that is asked for
+// later depends on it; the next reads are a little slower.
+func (r *Repo) Forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.store.bases = baseCache{}
+	r.trees = newTreeCache()
+}
+
 // Blob is the content of one file. One larger than Limits.BlobBytes is an
 // error wrapping ErrTooLarge, found before it is unpacked.
 func (r *Repo) Blob(id object.ID) ([]byte, error) {
