@@ -38,7 +38,8 @@ controlplane: ## Have etcd and the Kubernetes servers ready (minutes once, then 
 
 .PHONY: bench
 bench: ## Measure decisions, round trips and the index beside their goals (docs/benchmarks.md)
-	go test -run '^$$' -bench . -cpu 1 ./gate ./webhook
+	@set -e; for pkg in $$(grep -rlE '^func Benchmark' --include='*_test.go' . | xargs -r -n1 dirname | sort -u); do \
+		go test -run '^$$' -bench . -cpu 1 "$$pkg"; done
 	go run ./test/bench/index $(ARGS)
 
 .PHONY: fuzz
