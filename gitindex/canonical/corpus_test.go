@@ -108,6 +108,9 @@ func corpusSchemas(t testing.TB, objects []object) *Schemas {
 // TestCorpus: every real manifest has a canonical form or a named error; the
 // form is a fixed point, and holds what Declared says.
 func TestCorpus(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds: left out with -short")
+	}
 	objects := corpusObjects(t)
 	s := corpusSchemas(t, objects)
 	outcomes := map[string]int{}

@@ -157,6 +157,9 @@ func TestHTTPRefusals(t *testing.T) {
 }
 
 func TestFaults(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds: left out with -short")
+	}
 	root, _, tip := origin(t)
 	evil := serve(t, gitserver.HTTPOptions{Root: root})
 	server := serve(t, gitserver.HTTPOptions{Root: root})

@@ -11,6 +11,9 @@ import (
 // Keys and commits made with gpg at frozen clocks, judged by git now and by
 // this package at a chosen first sight.
 func TestOpenPGPBesideGit(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds: left out with -short")
+	}
 	l := newLab(t)
 	user := "Ada Lovelace <ada@acme.dev>"
 	rsa := l.pgpKey("2024-01-01", user, "rsa3072", "0")

@@ -221,6 +221,9 @@ func flip(raw []byte, at int) []byte {
 
 // git, asked again about some commits of each kind, says what was recorded.
 func TestVerifyRecordedLive(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds: left out with -short")
+	}
 	l := newLab(t)
 	for name, data := range keyFiles(t, "mixed") {
 		if strings.HasSuffix(name, ".asc") && !strings.Contains(name, "expires") {

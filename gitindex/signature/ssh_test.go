@@ -79,6 +79,9 @@ func sshSaid(out string) string {
 // Keys, certificates and signatures made with ssh-keygen, judged by git and by
 // this package with the same allowed_signers file.
 func TestSSHBesideGit(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds: left out with -short")
+	}
 	l := newLab(t)
 	const day = "2024-06-01"
 	p := payload(day)

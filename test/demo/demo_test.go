@@ -51,6 +51,9 @@ func TestDemo(t *testing.T) {
 }
 
 func TestDemoWithoutCluster(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds: left out with -short")
+	}
 	scenes := play(t, "--exit", "--no-cluster")
 	check(t, scenes)
 	inOrder(t, "2", scenes["2"], "kind: Origin", "kind: Gate", "gitward decides at")
@@ -60,6 +63,9 @@ func TestDemoWithoutCluster(t *testing.T) {
 // Without --exit the demo stays, tells how to play on, and leaves nothing
 // behind when it is told to go.
 func TestDemoStays(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds: left out with -short")
+	}
 	temp := t.TempDir()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
