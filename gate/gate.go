@@ -34,6 +34,8 @@ type Gate struct {
 	Refresher Refresher
 	Recorder  Recorder
 	Now       func() time.Time
+
+	looks looks
 }
 
 // Decision is the answer to one request. The zero value refuses.
@@ -66,15 +68,17 @@ type Decision struct {
 // Decide takes one request through the gate. Every way out passes through
 // finish, so nothing is answered unrecorded.
 func (g *Gate) Decide(ctx context.Context, req *Request) Decision {
-	return g.finish(req, g.judgeFresh(ctx, req))
+	d := g.judge(g.View(), req)
+	if d.mayHeal() && !g.looks.recent(req, g.Now()) {
+		d = g.judgeAfterLook(ctx, req, d)
+	}
+	return g.finish(req, d)
 }
 
-// judgeFresh judges, and where newer commits could turn a refusal round looks
-// once more at Git before it stands: CI applies seconds after it pushes. Where
-// nothing would be refused (Audit), nobody is made to wait.
-func (g *Gate) judgeFresh(ctx context.Context, req *Request) Decision {
-	d := g.judge(g.View(), req)
-	if !d.mayHeal() || g.Refresher == nil {
+// judgeAfterLook looks once more at Git before a refusal stands that newer
+// commits could turn round: CI applies seconds after it pushes.
+func (g *Gate) judgeAfterLook(ctx context.Context, req *Request, d Decision) Decision {
+	if g.Refresher == nil {
 		return d
 	}
 	if err := g.Refresher.Refresh(ctx, sortedKeys(d.Revisions)); err != nil {
@@ -82,6 +86,7 @@ func (g *Gate) judgeFresh(ctx context.Context, req *Request) Decision {
 		d.Refusal.Facts = append(d.Refusal.Facts, "Git may hold something newer: "+gitindex.Clean(err.Error(), 160))
 		return d
 	}
+	g.looks.note(req, g.Now())
 	return g.judge(g.View(), req)
 }
 
@@ -92,7 +97,10 @@ func (g *Gate) Annotate(ctx context.Context, req *Request) map[string]string {
 	if req.Operation != Create && req.Operation != Update || req.SubResource != "" {
 		return nil
 	}
-	d := g.judgeFresh(ctx, req)
+	d := g.judge(g.View(), req)
+	if d.mayHeal() {
+		d = g.judgeAfterLook(ctx, req, d)
+	}
 	if d.subject == nil || d.Gate == "" {
 		return nil
 	}
@@ -155,7 +163,8 @@ func (g *Gate) finish(req *Request, d Decision) Decision {
 	return d
 }
 
-// mayHeal reports whether newer commits could turn this refusal round.
+// mayHeal reports whether newer commits could turn this refusal round. Where
+// nothing is refused (Audit), nobody is made to wait for Git.
 func (d *Decision) mayHeal() bool {
 	if d.Refusal == nil || d.Gate == "" || d.Action == Audit {
 		return false

@@ -29,6 +29,7 @@ type serveOptions struct {
 	records           string
 	replica, cluster  string
 	allowLocal        bool
+	fetchGap          time.Duration
 	log               logOptions
 }
 
@@ -59,6 +60,7 @@ cluster is then needed only for the schemas of its custom resources.`,
 	f.StringVar(&o.records, "records", "-", "file that decisions are appended to, one JSON line each; - is stdout")
 	f.StringVar(&o.replica, "replica", hostname(), "name of this replica in records")
 	f.StringVar(&o.cluster, "cluster", "", "name of the cluster in records")
+	f.DurationVar(&o.fetchGap, "fetch-gap", time.Second, "shortest time between two looks at one repository, however many refused requests ask for one")
 	f.BoolVar(&o.allowLocal, "allow-local-repositories", false, "let Origins name repositories on this machine")
 	o.log.flags(f)
 	return c
@@ -85,6 +87,7 @@ func serve(ctx context.Context, o *serveOptions, stdout, stderr io.Writer) error
 	}
 	defer closeRecords()
 	p := newProcess(o.stateDir, o.allowLocal, log)
+	p.hub.MinGap = o.fetchGap
 	defer p.hub.Close()
 	listener, err := net.Listen("tcp", o.listen)
 	if err != nil {

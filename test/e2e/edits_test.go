@@ -75,6 +75,7 @@ func (c *corpus) edits(before play) {
 	t := &tally{counts: map[string]int{}, ops: map[string]map[string]int{}}
 	ds := c.only(func(d *declaration) bool { return d.take == 0 && before[d].err == nil })
 	results := play{}
+	c.suspendOrigin()
 	c.setGated(true)
 	for _, stage := range stages(ds) {
 		parallel(stage, func(_ int, d *declaration) { c.editedCreations(t, d) })
@@ -146,7 +147,7 @@ func withDefaults(d *declaration, created *unstructured.Unstructured) *unstructu
 	}
 	base := &unstructured.Unstructured{Object: comparable(created, "status")}
 	if d.gvk.Kind == "Service" {
-		for _, f := range []string{"ipFamilies", "ipFamilyPolicy", "healthCheckNodePort"} {
+		for _, f := range []string{"clusterIPs", "ipFamilies", "ipFamilyPolicy", "healthCheckNodePort"} {
 			if _, declared, _ := unstructured.NestedFieldNoCopy(d.manifest().Object, "spec", f); !declared {
 				unstructured.RemoveNestedField(base.Object, "spec", f)
 			}

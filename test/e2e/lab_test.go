@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -332,6 +333,22 @@ func (l *lab) awaitAccepted(commit string) v1alpha1.OriginStatus {
 	return status
 }
 
+// suspendOrigin has Gitward decide from what it has. Otherwise each refusal
+// waits for one more look at Git, of which there is one a second at most.
+func (l *lab) suspendOrigin() {
+	l.t.Helper()
+	origins := l.dynamic.Resource(v1alpha1.GroupVersion.WithResource("origins"))
+	u, err := origins.Patch(context.Background(), origin, types.MergePatchType, []byte(`{"spec":{"suspend":true}}`), metav1.PatchOptions{})
+	l.check(err)
+	await(l.t, "suspension", 30*time.Second, func() error {
+		status, err := l.originStatus()
+		if err == nil && status.ObservedGeneration != u.GetGeneration() {
+			err = fmt.Errorf("the status is %+v", status)
+		}
+		return err
+	})
+}
+
 // gitward is the program under test, as a process.
 type gitward struct {
 	lab           *lab
@@ -374,7 +391,7 @@ func (g *gitward) start() {
 	g.lab.check(err)
 	defer logs.Close()
 	g.process = exec.Command(binary(t), "serve", "--kubeconfig", g.lab.plane.Kubeconfig(controlplane.Admin),
-		"--namespace", systemNamespace, "--state-dir", g.stateDir, "--records", g.records, "--log-level", "debug",
+		"--namespace", systemNamespace, "--state-dir", g.stateDir, "--records", g.records, "--log-level", "debug", "--fetch-gap", "20ms",
 		"--listen", fmt.Sprintf("127.0.0.1:%d", g.port), "--health-listen", fmt.Sprintf("127.0.0.1:%d", g.health),
 		"--tls-cert-file", g.certFile, "--tls-key-file", g.key)
 	g.process.Stdout, g.process.Stderr = logs, logs
