@@ -82,6 +82,9 @@ func (c *comparison) isLastApplied(annotation string) bool {
 			delete(set, name)
 		}
 	}
+	if annotations, ok := dig(raw, "metadata", "annotations").(map[string]any); ok {
+		delete(annotations, lastApplied) // kubectl leaves out a file's own
+	}
 	return equal(appliedForm(applied, c.subject.ref), appliedForm(raw, c.subject.ref))
 }
 
@@ -106,11 +109,7 @@ func appliedForm(obj map[string]any, ref gitindex.Ref) any {
 		delete(meta, "namespace")
 	}
 	for _, field := range []string{"annotations", "labels"} {
-		m, ok := meta[field].(map[string]any)
-		if ok {
-			delete(m, lastApplied)
-		}
-		if ok && len(m) == 0 {
+		if m, ok := meta[field].(map[string]any); ok && len(m) == 0 {
 			delete(meta, field)
 		}
 	}

@@ -78,14 +78,14 @@ func (c *comparison) enter(seg segment, s canonical.Shape, old, new, want any) {
 // sides allow, so that each difference is judged where it is.
 func (c *comparison) node(s canonical.Shape, old, new, want any) {
 	n, nIsMap := new.(map[string]any)
-	w, wIsMap := want.(map[string]any)
+	_, wIsMap := want.(map[string]any)
 	nl, nIsList := new.([]any)
-	wl, wIsList := want.([]any)
+	_, wIsList := want.([]any)
 	switch {
 	case c.explained(values{old, new, want}):
-	case nIsMap && wIsMap, nIsMap && want == absent && len(n) > 0, new == absent && wIsMap && len(w) > 0:
+	case nIsMap && wIsMap, nIsMap && want == absent && len(n) > 0:
 		c.fields(s, old, new, want)
-	case nIsList && wIsList, nIsList && want == absent && len(nl) > 0, new == absent && wIsList && len(wl) > 0:
+	case nIsList && wIsList, nIsList && want == absent && len(nl) > 0:
 		c.list(s, old, new, want)
 	default:
 		c.differ(s, old, new, want, "")
@@ -118,7 +118,7 @@ func (c *comparison) list(s canonical.Shape, old, new, want any) {
 	}
 	// The order of what both sides hold is content: containers start in it,
 	// variables expand in it, rules match in it.
-	if !sameOrder(n, w) {
+	if !sameOrder(n, w) || sameOrder(o, w) && !sameOrder(n, o) && moved(n, o, w) {
 		d := Difference{Path: pathText(c.path), Old: old, New: new, Want: want, Note: "order"}
 		if len(o.keys) > 0 && sameOrder(n, o) {
 			c.drift = append(c.drift, d)
@@ -297,6 +297,18 @@ func scalar(v any) (string, bool) {
 		return fmt.Sprint(v), true
 	}
 	return "", false
+}
+
+// moved reports whether something stands in the new list and stood in the old
+// one that Git does not have at all.
+func moved(n, o, w keyedList) bool {
+	for _, k := range n.keys {
+		_, was := o.at[k]
+		if _, declared := w.at[k]; was && !declared {
+			return true
+		}
+	}
+	return false
 }
 
 // sameOrder reports whether the items that both lists hold come in one order.

@@ -62,6 +62,7 @@ type Decision struct {
 	At        time.Time
 
 	subject *subject
+	stamps  *expected
 	author  bool
 }
 
@@ -104,8 +105,7 @@ func (g *Gate) Annotate(ctx context.Context, req *Request) map[string]string {
 	if d.subject == nil || d.Gate == "" {
 		return nil
 	}
-	want, declared := d.stamps()
-	return d.subject.restamp(want, declared)
+	return d.subject.restamp(d.stamps)
 }
 
 // judge finds the decision of the first matching Gate that refuses, or else of
@@ -115,25 +115,65 @@ func (g *Gate) judge(view *View, req *Request) Decision {
 		return Decision{Refusal: &Refusal{Kind: OriginNotReady, Head: "Gitward is not ready: " + view.NotReady,
 			Do: "try again in a moment; an administrator finds more in `gitward doctor`"}}
 	}
-	decided := Decision{Allowed: true, Reason: NotGated}
+	var all []Decision
 	for i := range view.Rules {
-		rule := &view.Rules[i]
-		if !rule.matches(req) {
-			continue
+		if rule := &view.Rules[i]; rule.matches(req) {
+			d := g.judgeBy(view, rule, req)
+			d.Gate, d.Action, d.author = rule.Name, rule.Action, rule.Author
+			all = append(all, d)
 		}
-		d := g.judgeBy(view, rule, req)
-		d.Gate, d.Action, d.author = rule.Name, rule.Action, rule.Author
-		if d.Refusal != nil && (rule.Action == Deny || decided.Refusal == nil) {
-			decided = d
-			if rule.Action == Deny {
-				break
-			}
+	}
+	if len(all) == 0 {
+		return Decision{Reason: NotGated}
+	}
+	return combine(req, all)
+}
+
+// combine makes one decision of several Gates'. The stamp is judged here, once
+// for all of them.
+func combine(req *Request, all []Decision) Decision {
+	decided := all[0]
+	for _, d := range all[1:] {
+		if decided.Refusal != nil && decided.Action == Deny {
+			break
 		}
-		if decided.Gate == "" {
+		if d.Refusal != nil && (decided.Refusal == nil || d.Action == Deny) {
 			decided = d
 		}
 	}
-	return decided
+	decided.stamps = stampsFor(all)
+	if decided.Refusal != nil && decided.Action == Deny || decided.subject == nil {
+		return decided
+	}
+	key, why := decided.subject.stampFault(decided.stamps)
+	if why == "" {
+		return decided
+	}
+	strictest := decided
+	for _, d := range all {
+		if d.Action < strictest.Action {
+			strictest = d
+		}
+	}
+	strictest.Reason, strictest.Refusal, strictest.stamps = "", badStamp(req, key, why), decided.stamps
+	return strictest
+}
+
+// stampsFor are the stamps that an object may carry by these decisions.
+func stampsFor(all []Decision) *expected {
+	e := &expected{}
+	for _, d := range all {
+		if d.Manifest == nil || !d.Traced || d.Refusal != nil {
+			continue
+		}
+		e.want = append(e.want, stampsOf(d.Manifest, d.author))
+		if e.declared == nil && bytes.Contains(d.Manifest.Raw, []byte(StampPrefix)) { // rare: exported YAML
+			if raw, err := decodeObject(d.Manifest.Raw); err == nil {
+				e.declared = strip(raw, false)
+			}
+		}
+	}
+	return e
 }
 
 // judgeBy puts one request to one Gate.
@@ -174,20 +214,6 @@ func (d *Decision) mayHeal() bool {
 		return true
 	}
 	return false
-}
-
-// stamps are the stamp that the object ought to carry, and the one that its
-// manifest happens to declare.
-func (d *Decision) stamps() (want, declared map[string]string) {
-	if d.Manifest == nil || !d.Traced {
-		return nil, nil
-	}
-	if bytes.Contains(d.Manifest.Raw, []byte(StampPrefix)) { // rare: exported YAML
-		if raw, err := decodeObject(d.Manifest.Raw); err == nil {
-			declared = strip(raw, false)
-		}
-	}
-	return stampsOf(d.Manifest, d.author), declared
 }
 
 // Unreadable is the decision for a request that could not be read.

@@ -33,6 +33,7 @@ type Request struct {
 	Operation            Operation
 	Group, Version, Kind string // of the object, as sent
 	Resource             string // plural, of the URL: "deployments"
+	ResourceGroup        string // of the URL; a subresource's Kind is often of another group
 	SubResource          string // "status", "scale", or empty
 	Namespace, Name      string
 	User                 User

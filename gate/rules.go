@@ -61,8 +61,8 @@ func (r *Rule) matches(req *Request) bool {
 	return matchAny(r.Namespaces, req.Namespace)
 }
 
-// fills reports whether the Origin may declare ref.
-func (s *Source) fills(ref gitindex.Ref) bool {
+// Fills reports whether the Origin may declare ref.
+func (s *Source) Fills(ref gitindex.Ref) bool {
 	if len(s.Namespaces) == 0 || slices.Contains(s.Namespaces, "*") {
 		return true
 	}

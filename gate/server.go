@@ -63,8 +63,8 @@ var serverRules = indexServerRules([]serverRule{
 	{"Job.batch", "metadata.labels.job-name", isName},
 	{"Job.batch", "metadata.labels.controller-uid", isUID},
 
-	{"Pod", "spec.serviceAccountName", allocated},
-	{"Pod", "spec.serviceAccount", isServiceAccountName},
+	{"Pod", "spec.serviceAccountName", isDefaultAccount},
+	{"Pod", "spec.serviceAccount", isDefaultAccount},
 	{"Pod", "spec.volumes[]", isTokenVolume},
 	{"Pod", "spec.containers[].volumeMounts[]", isTokenMount},
 	{"Pod", "spec.initContainers[].volumeMounts[]", isTokenMount},
@@ -115,10 +115,12 @@ func allocated(c *comparison, v values) bool {
 	return v.want == absent && kept && !c.subject.managed.claims(c.path)
 }
 
-func isName(c *comparison, v values) bool { return v.new == any(c.subject.ref.Name) }
+func isName(c *comparison, v values) bool {
+	return v.want == absent && v.new == any(c.subject.ref.Name)
+}
 
 func isUID(c *comparison, v values) bool {
-	return c.subject.uid != "" && v.new == any(c.subject.uid)
+	return v.want == absent && c.subject.uid != "" && v.new == any(c.subject.uid)
 }
 
 func isNamespaceSpec(c *comparison, v values) bool {
@@ -171,8 +173,11 @@ func jobSelector(c *comparison, v values) bool {
 		equal(v.new, map[string]any{"matchLabels": map[string]any{"batch.kubernetes.io/controller-uid": uid}})
 }
 
-func isServiceAccountName(c *comparison, v values) bool {
-	return v.want == absent && equal(v.new, dig(c.subject.new, "spec", "serviceAccountName"))
+// isDefaultAccount: the only account that the ServiceAccount plugin fills in.
+// Managed fields are no evidence here: serviceAccount is another name of
+// serviceAccountName, and whoever sends one of them owns only that one.
+func isDefaultAccount(_ *comparison, v values) bool {
+	return v.want == absent && v.new == any("default")
 }
 
 var tokenVolumeName = regexp.MustCompile(`^kube-api-access-[a-z0-9]{5}$`)

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -49,10 +50,10 @@ func confidential(ref gitindex.Ref, path string) bool {
 	if strings.Contains(lower, lastApplied) || strings.HasSuffix(lower, "metadata.annotations") || strings.HasSuffix(lower, "metadata") {
 		return true
 	}
-	if strings.Contains(lower, ".env[") && !strings.Contains(lower, "valuefrom") {
+	if (strings.Contains(lower, ".env[") || strings.Contains(lower, ".env.")) && !strings.Contains(lower, "valuefrom") {
 		return true
 	}
-	return slices.ContainsFunc([]string{"secret", "password", "passwd", "token", "credential", "apikey", "private"}, func(word string) bool {
+	return slices.ContainsFunc([]string{"secret", "password", "passwd", "token", "credential", "apikey", "private", "httpheaders", "dsn", "auth"}, func(word string) bool {
 		return strings.Contains(lower, word)
 	})
 }
@@ -75,6 +76,9 @@ func valueText(ref gitindex.Ref, path string, v any) string {
 		return "(nothing)"
 	}
 	if s, ok := v.(string); ok {
+		if tellsSecret.MatchString(s) {
+			return redacted(s)
+		}
 		return gitindex.Clean(s, 100)
 	}
 	data, err := json.Marshal(hide(ref, path, v))
@@ -103,9 +107,17 @@ func hide(ref gitindex.Ref, path string, v any) any {
 			out[i] = hide(ref, path+"[", x[i])
 		}
 		return out
+	case string:
+		if tellsSecret.MatchString(x) {
+			return "…"
+		}
 	}
 	return v
 }
+
+// tellsSecret finds text that carries a secret wherever it stands: an assignment
+// to a name that speaks of one, or credentials in a URL.
+var tellsSecret = regexp.MustCompile(`(?i)(password|passwd|secret|token|api-?_?key|authorization|bearer|credential)\S*[=: ]|://[^/@\s]+:[^/@\s]+@`)
 
 // sortedDiffs puts first what a person most likely changed: spec before
 // metadata, and within that by path.

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"maps"
+	"slices"
 
 	"github.com/gitward/gitward/gitindex"
 )
@@ -36,16 +37,34 @@ func stampsOf(m *gitindex.Manifest, author bool) map[string]string {
 	return s
 }
 
+// expected are the stamps that may stand on an object: what Gitward computes,
+// one for each Gate that traced it, the first being the one that is written;
+// and those that the file in Git carries itself.
+type expected struct {
+	want     []map[string]string
+	declared map[string]string
+}
+
+func (e *expected) computes(key, value string) bool {
+	for _, w := range e.want {
+		if v, ok := w[key]; ok && v == value {
+			return true
+		}
+	}
+	return false
+}
+
 // stampFault looks for a stamp that is not what Gitward computes. On an object
 // that the request leaves alone, an old stamp may stay until it is renewed.
-func (s *subject) stampFault(want, declared map[string]string) (key string, why Refused) {
+func (s *subject) stampFault(e *expected) (key string, why Refused) {
 	for _, k := range sortedKeys(s.newStamps) {
 		v := s.newStamps[k]
 		old, had := s.oldStamps[k]
+		declared, inGit := e.declared[k]
 		switch {
-		case want[k] == v && v != "":
+		case e.computes(k, v):
 		case had && old == v && s.unchanged():
-		case had && old == v, declared[k] == v && v != "":
+		case had && old == v, inGit && declared == v:
 			return k, StaleStamp
 		default:
 			return k, ForgedStamp
@@ -54,23 +73,33 @@ func (s *subject) stampFault(want, declared map[string]string) (key string, why 
 	return "", ""
 }
 
+var stampKeys = []string{StampOrigin, StampCommit, StampAuthor, StampPath, StampSigner}
+
 // restamp is what the mutating phase writes: the computed stamp in place of an
-// absent or outdated one. A value that the requester made up is left for the
-// judge to refuse. Nil means nothing is to be written.
-func (s *subject) restamp(want, declared map[string]string) map[string]string {
+// absent or outdated one, and nothing in place of one that is none. A value that
+// the requester made up is left for the judge to refuse. Nil means nothing is to
+// be written.
+func (s *subject) restamp(e *expected) map[string]string {
 	next := maps.Clone(s.newStamps)
 	if next == nil {
 		next = map[string]string{}
 	}
-	for _, k := range []string{StampOrigin, StampCommit, StampAuthor, StampPath, StampSigner} {
-		now, has := s.newStamps[k]
-		old, had := s.oldStamps[k]
-		mayReplace := !has || had && old == now || declared[k] == now
-		switch {
-		case !mayReplace:
-		case want[k] != "":
+	var want map[string]string
+	if len(e.want) > 0 {
+		want = e.want[0]
+	}
+	for _, k := range stampKeys {
+		if !s.replaceable(k, e) {
+			continue
+		}
+		if want[k] != "" {
 			next[k] = want[k]
-		case !s.unchanged():
+		} else if !s.unchanged() {
+			delete(next, k)
+		}
+	}
+	for k := range s.newStamps {
+		if !slices.Contains(stampKeys, k) && !s.unchanged() && s.replaceable(k, e) {
 			delete(next, k)
 		}
 	}
@@ -78,4 +107,13 @@ func (s *subject) restamp(want, declared map[string]string) map[string]string {
 		return nil
 	}
 	return next
+}
+
+// replaceable reports whether a stamp is not the requester's own making: it is
+// absent, it is as it was, or it stands in the file in Git.
+func (s *subject) replaceable(key string, e *expected) bool {
+	now, has := s.newStamps[key]
+	old, had := s.oldStamps[key]
+	declared, inGit := e.declared[key]
+	return !has || had && old == now || inGit && declared == now
 }

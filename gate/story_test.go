@@ -49,8 +49,8 @@ type storyGate struct {
 }
 
 type storyRequest struct {
-	Operation, SubResource, Resource, Kind, Group, Version, Namespace, Name, User string
-	DryRun, AsIs                                                                  bool
+	Operation, SubResource, Resource, ResourceGroup, Kind, Group, Version, Namespace, Name, User string
+	DryRun, AsIs                                                                                 bool
 }
 
 func TestStories(t *testing.T) {
@@ -252,7 +252,7 @@ func served(t *testing.T, schemas *canonical.Schemas, raw []byte) []byte {
 
 func storyReq(t *testing.T, sr storyRequest, object, old []byte) *Request {
 	t.Helper()
-	req := &Request{UID: "story", Operation: Operation(sr.Operation), SubResource: sr.SubResource, Resource: sr.Resource, DryRun: sr.DryRun,
+	req := &Request{UID: "story", Operation: Operation(sr.Operation), SubResource: sr.SubResource, Resource: sr.Resource, ResourceGroup: sr.ResourceGroup, DryRun: sr.DryRun,
 		Object: object, OldObject: old, Group: sr.Group, Version: sr.Version, Kind: sr.Kind, Namespace: sr.Namespace, Name: sr.Name,
 		User: User{Name: sr.User}}
 	if req.Operation == "" {

@@ -40,8 +40,9 @@ func (t *tracing) decide() Decision {
 // notReady refuses while an Origin of the Gate has nothing accepted yet, or is
 // out of reach for too long where the Gate minds.
 func (t *tracing) notReady() *Refusal {
-	if len(t.rule.Origins) == 0 {
-		return nil // an Audit gate without Origins finds everything untraced
+	if len(t.rule.Origins) == 0 && t.rule.Action == Deny {
+		return &Refusal{Kind: OriginNotReady, Head: fmt.Sprintf("%s cannot be decided: Gate %s accepts no Origin", t.req.What(), t.rule.Name),
+			Do: "have an administrator give the Gate its origins"}
 	}
 	for _, source := range t.rule.Origins {
 		s := t.view.Index[source.Origin]
@@ -76,7 +77,7 @@ func (t *tracing) candidates(ref gitindex.Ref) []candidate {
 		if entry == nil {
 			continue
 		}
-		fills := source.fills(ref)
+		fills := source.Fills(ref)
 		for _, m := range entry.Current {
 			if fills {
 				counts = append(counts, candidate{manifest: m})
@@ -198,14 +199,6 @@ func write(t *tracing) Decision {
 	s := newSubject(t.view.Schemas, t.req, o)
 	d := t.weigh(s)
 	d.subject = s
-	if d.Refusal != nil {
-		return d
-	}
-	d.author = t.rule.Author
-	want, declared := d.stamps()
-	if key, why := s.stampFault(want, declared); why != "" {
-		return Decision{Refusal: badStamp(t.req, key, why), Manifest: d.Manifest, subject: s, Traced: d.Traced}
-	}
 	return d
 }
 
@@ -275,7 +268,7 @@ func allowed(f *finding) Decision {
 func (t *tracing) originNames(ref gitindex.Ref) string {
 	var names []string
 	for i := range t.rule.Origins {
-		if s := &t.rule.Origins[i]; s.fills(ref) {
+		if s := &t.rule.Origins[i]; s.Fills(ref) {
 			names = append(names, s.Origin)
 		}
 	}

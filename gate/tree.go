@@ -72,7 +72,7 @@ func equal(a, b any) bool {
 		return true
 	case int64:
 		if y, ok := b.(float64); ok {
-			return float64(x) == y && int64(y) == x
+			return y >= -1<<63 && y < 1<<63 && float64(x) == y && int64(y) == x
 		}
 	case float64:
 		if y, ok := b.(int64); ok {

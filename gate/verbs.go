@@ -38,7 +38,7 @@ func remove(t *tracing) Decision {
 	for i := range t.rule.Origins {
 		source := &t.rule.Origins[i]
 		s := t.view.Index[source.Origin]
-		if e := s.Lookup(ref); e != nil && len(e.Current) > 0 && source.fills(ref) {
+		if e := s.Lookup(ref); e != nil && len(e.Current) > 0 && source.Fills(ref) {
 			return Decision{Refusal: stillInGit(ref, e), Manifest: e.Current[0]}
 		}
 		if r := takesAlong(source, s, ref, old); r != nil {
@@ -54,7 +54,7 @@ func remove(t *tracing) Decision {
 func takesAlong(source *Source, s *gitindex.Snapshot, ref gitindex.Ref, old map[string]any) *Refusal {
 	switch ref.GroupKind() {
 	case "Namespace":
-		if n := s.Declares(ref.Name); n > 0 && source.fills(gitindex.Ref{Namespace: ref.Name}) {
+		if n := s.Declares(ref.Name); n > 0 && source.Fills(gitindex.Ref{Namespace: ref.Name}) {
 			return namespaceInUse(ref, s, n)
 		}
 	case "CustomResourceDefinition.apiextensions.k8s.io":
@@ -78,13 +78,9 @@ func status(t *tracing) Decision {
 		return Decision{Refusal: unreadable(t.req, errors.New("the review carries no object"))}
 	}
 	s := newSubject(t.view.Schemas, t.req, o)
-	for _, k := range sortedKeys(s.newStamps) {
-		if s.newStamps[k] != s.oldStamps[k] {
-			return Decision{Refusal: badStamp(t.req, k, ForgedStamp)}
-		}
-	}
-	for _, k := range sortedKeys(s.oldStamps) {
-		if _, ok := s.newStamps[k]; !ok {
+	for _, k := range append(sortedKeys(s.newStamps), sortedKeys(s.oldStamps)...) {
+		now, has := s.newStamps[k]
+		if was, had := s.oldStamps[k]; has != had || now != was {
 			return Decision{Refusal: badStamp(t.req, k, ForgedStamp)}
 		}
 	}
@@ -94,18 +90,23 @@ func status(t *tracing) Decision {
 	return Decision{Reason: NoChange}
 }
 
-// scalable maps the resources with a scale subresource to their kind.
+// scalable maps the resources with a scale subresource, with their group, to
+// their kind.
 var scalable = map[string]gitindex.Ref{
-	"deployments":            {Group: "apps", Kind: "Deployment"},
-	"replicasets":            {Group: "apps", Kind: "ReplicaSet"},
-	"statefulsets":           {Group: "apps", Kind: "StatefulSet"},
+	"deployments.apps":       {Group: "apps", Kind: "Deployment"},
+	"replicasets.apps":       {Group: "apps", Kind: "ReplicaSet"},
+	"statefulsets.apps":      {Group: "apps", Kind: "StatefulSet"},
 	"replicationcontrollers": {Kind: "ReplicationController"},
 }
 
 // scale decides the scale subresource: the number must be Git's. (An autoscaler
 // that Git declares will be a reason of its own.)
 func scale(t *tracing) Decision {
-	ref, ok := scalable[t.req.Resource]
+	resource := t.req.Resource
+	if t.req.ResourceGroup != "" {
+		resource += "." + t.req.ResourceGroup
+	}
+	ref, ok := scalable[resource]
 	if !ok {
 		return Decision{Refusal: noRule(t.req)}
 	}
@@ -142,8 +143,8 @@ func (t *tracing) replicas(ref gitindex.Ref, before, replicas any) Decision {
 	var want any
 	candidates := t.candidates(ref)
 	for _, c := range candidates {
-		if c.refused != "" {
-			continue
+		if c.refused != "" || c.past != nil {
+			continue // a superseded manifest counts as a whole or not at all
 		}
 		canonical, err := decodeObject(c.manifest.Canonical)
 		if err != nil || canonical == nil {

@@ -54,10 +54,12 @@ type Snapshot struct {
 	// Files counts the files of the trusted tree that were read.
 	Files int
 
-	names        func() map[string][]*Manifest // the declared ones by GroupKind, for Near
+	names        func() map[groupKind][]*Manifest // the declared ones, for Near
 	perNamespace map[string]int
-	perKind      map[string]int // by GroupKind
+	perKind      map[groupKind]int
 }
+
+type groupKind struct{ group, kind string }
 
 // HeldChange is one path that an untrusted commit changed and whose change is
 // therefore held back.
@@ -75,19 +77,19 @@ func (s *Snapshot) Declares(namespace string) int { return s.perNamespace[namesp
 
 // DeclaresKind counts the objects of a kind that are currently declared.
 func (s *Snapshot) DeclaresKind(group, kind string) int {
-	return s.perKind[Ref{Group: group, Kind: kind}.GroupKind()]
+	return s.perKind[groupKind{group, kind}]
 }
 
 // Seal computes what lookups need from Objects. Call it once, before the
 // snapshot is published.
 func (s *Snapshot) Seal() *Snapshot {
 	s.names = sync.OnceValue(s.byKind)
-	s.perNamespace, s.perKind = map[string]int{}, map[string]int{}
+	s.perNamespace, s.perKind = map[string]int{}, map[groupKind]int{}
 	for ref, e := range s.Objects {
 		if len(e.Current) == 0 || e.Current[0].Alternate {
 			continue
 		}
-		s.perKind[ref.GroupKind()]++
+		s.perKind[groupKind{ref.Group, ref.Kind}]++
 		if ref.Namespace != "" {
 			s.perNamespace[ref.Namespace]++
 		}
@@ -114,7 +116,7 @@ func (s *Snapshot) Near(ref Ref) *Manifest {
 	}
 	var best *Manifest
 	closest := 3
-	for _, m := range s.names()[ref.GroupKind()] {
+	for _, m := range s.names()[groupKind{ref.Group, ref.Kind}] {
 		d := 0
 		if m.Ref.Namespace != ref.Namespace {
 			d = 1
@@ -134,11 +136,12 @@ func (s *Snapshot) Near(ref Ref) *Manifest {
 }
 
 // byKind lists what is declared, in the order of namespace and name.
-func (s *Snapshot) byKind() map[string][]*Manifest {
-	out := map[string][]*Manifest{}
+func (s *Snapshot) byKind() map[groupKind][]*Manifest {
+	out := map[groupKind][]*Manifest{}
 	for ref, e := range s.Objects {
 		if len(e.Current) > 0 {
-			out[ref.GroupKind()] = append(out[ref.GroupKind()], e.Current[0])
+			kind := groupKind{ref.Group, ref.Kind}
+			out[kind] = append(out[kind], e.Current[0])
 		}
 	}
 	for _, list := range out {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -52,8 +53,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), patience(r))
+	patience := patience(r)
+	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
+	// A body that dribbles in must not outlast the API server's own patience.
+	// Where deadlines are not to be had (a test's recorder) the server's hold.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(patience))
 	respond(w, h.read(ctx, r, answer, refuse))
 }
 
@@ -61,14 +66,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // wrong, the answer carries the review's uid if the body showed one.
 func (h *Handler) read(ctx context.Context, r *http.Request, answer func(context.Context, *gate.Request) *admissionv1.AdmissionResponse,
 	refuse func(uid, why string, code int32) *admissionv1.AdmissionResponse) (resp *admissionv1.AdmissionResponse) {
-	release, ok := h.Budget.acquire(ctx, r.ContentLength)
-	if !ok {
-		prefix, _, _ := readBounded(r.Body, 8<<10, 0)
-		return refuse(uidOf(prefix), "Gitward is overloaded; the client tries again by itself", http.StatusTooManyRequests)
-	}
-	defer release()
-	body, more, err := readBounded(r.Body, MaxBody, r.ContentLength)
-	uid := func() string { return uidOf(body[:min(len(body), 8<<10)]) } // needed only where something fails
+	in := h.Budget.read(ctx, r.Body, MaxBody)
+	defer in.release()
+	uid := func() string { return uidOf(in.data[:min(len(in.data), 8<<10)]) } // needed only where something fails
 	defer func() {
 		if p := recover(); p != nil {
 			h.Log.Error("panic while deciding", "uid", uid(), "panic", fmt.Sprint(p))
@@ -76,17 +76,25 @@ func (h *Handler) read(ctx context.Context, r *http.Request, answer func(context
 		}
 	}()
 	switch {
-	case err != nil:
+	case in.crowded:
+		return refuse(uidOf(head(in.data, r.Body)), "Gitward is overloaded; the client tries again by itself", http.StatusTooManyRequests)
+	case in.broke:
 		return refuse(uid(), "the review could not be read to its end", http.StatusBadRequest)
-	case more:
+	case in.more:
 		return refuse(uid(), fmt.Sprintf("the review is larger than %d MiB, which is more than Gitward reads\n  do    make the object smaller", MaxBody>>20),
 			http.StatusRequestEntityTooLarge)
 	}
-	req, err := decodeReview(body)
+	req, err := decodeReview(in.data)
 	if err != nil {
 		return refuse(uid(), "the review cannot be read: "+err.Error(), http.StatusBadRequest)
 	}
 	return answer(ctx, req)
+}
+
+// head is the beginning of a body of which little or nothing was read.
+func head(have []byte, rest io.Reader) []byte {
+	more, _ := io.ReadAll(io.LimitReader(rest, 8<<10))
+	return append(have[:len(have):len(have)], more...)
 }
 
 // validate is the judge.

@@ -161,20 +161,58 @@ func TestPanicIsARefusal(t *testing.T) {
 
 func TestOverloadAsksToTryAgain(t *testing.T) {
 	h := handler(t, nil)
-	h.Budget = NewBudget(1000)
-	release, ok := h.Budget.acquire(context.Background(), 1000)
-	if !ok {
+	h.Budget = NewBudget(8 * step)
+	if !h.Budget.small.TryAcquire(step) {
 		t.Fatal("no room in an empty budget")
 	}
 	w := httptest.NewRecorder()
-	req := httptest.NewRequest("POST", "/validate?timeout=200ms", strings.NewReader(reviewOf("u", configMap("1", ""), "")))
-	h.ServeHTTP(w, req)
+	h.ServeHTTP(w, httptest.NewRequest("POST", "/validate?timeout=200ms", strings.NewReader(reviewOf("u", configMap("1", ""), ""))))
 	if !strings.Contains(w.Body.String(), `"code":429`) || !strings.Contains(w.Body.String(), `"uid":"u"`) {
 		t.Errorf("%s", w.Body)
 	}
-	release()
+	h.Budget.small.Release(step)
+	for range 20 { // what was taken is given back
+		if r := ask(t, h, "/validate", strings.NewReader(reviewOf("u", configMap("1", ""), ""))); !r.Allowed {
+			t.Fatalf("after the load is gone: %+v", r.Result)
+		}
+	}
+	big := reviewOf("u-big", configMap(strings.Repeat("x", 3*step), ""), "")
+	for range 20 {
+		if r := ask(t, h, "/validate", strings.NewReader(big)); r.Allowed || r.Result.Code != 403 {
+			t.Fatalf("a large one that has room: %+v", r.Result)
+		}
+	}
+	if !h.Budget.large.TryAcquire(7 * step) {
+		t.Fatal("large reviews have not given back what they took")
+	}
+	w = httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest("POST", "/validate?timeout=200ms", strings.NewReader(big)))
+	if !strings.Contains(w.Body.String(), `"code":429`) || !strings.Contains(w.Body.String(), `"uid":"u-big"`) {
+		t.Errorf("a large one that has none: %s", w.Body)
+	}
 	if r := ask(t, h, "/validate", strings.NewReader(reviewOf("u", configMap("1", ""), ""))); !r.Allowed {
-		t.Errorf("after the load is gone: %+v", r.Result)
+		t.Errorf("large ones took the small one's room: %+v", r.Result)
+	}
+}
+
+// Who announces much and sends nothing holds nothing up, and is ended in time.
+func TestSlowBodies(t *testing.T) {
+	h := handler(t, nil)
+	h.Budget = NewBudget(64 << 20)
+	server := httptest.NewServer(h)
+	defer server.Close()
+	for range 20 {
+		c, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		fmt.Fprintf(c, "POST /validate?timeout=2s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n{", MaxBody)
+	}
+	time.Sleep(100 * time.Millisecond)
+	began := time.Now()
+	if r := ask(t, h, "/validate", strings.NewReader(reviewOf("u", configMap("1", ""), ""))); !r.Allowed {
+		t.Errorf("after %v: %+v", time.Since(began), r.Result)
 	}
 }
 

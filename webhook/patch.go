@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	kjson "sigs.k8s.io/json"
+
 	"github.com/gitward/gitward/gate"
 )
 
@@ -23,7 +25,7 @@ func stampPatch(object []byte, stamps map[string]string) ([]byte, error) {
 			Annotations map[string]string `json:"annotations"`
 		} `json:"metadata"`
 	}
-	if err := json.Unmarshal(object, &o); err != nil {
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(object, &o); err != nil {
 		return nil, fmt.Errorf("reading annotations: %w", err)
 	}
 	have := o.Metadata.Annotations

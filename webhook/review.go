@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -50,20 +49,21 @@ func decodeReview(body []byte) (*gate.Request, error) {
 	}
 	q := r.Request
 	return &gate.Request{
-		UID:          string(q.UID),
-		Operation:    q.Operation,
-		Group:        q.Kind.Group,
-		Version:      q.Kind.Version,
-		Kind:         q.Kind.Kind,
-		Resource:     q.Resource.Resource,
-		SubResource:  q.SubResource,
-		Namespace:    q.Namespace,
-		Name:         q.Name,
-		User:         user(q.UserInfo),
-		DryRun:       q.DryRun != nil && *q.DryRun,
-		FieldManager: q.Options.FieldManager,
-		Object:       q.Object,
-		OldObject:    q.OldObject,
+		UID:           string(q.UID),
+		Operation:     q.Operation,
+		Group:         q.Kind.Group,
+		Version:       q.Kind.Version,
+		Kind:          q.Kind.Kind,
+		Resource:      q.Resource.Resource,
+		ResourceGroup: q.Resource.Group,
+		SubResource:   q.SubResource,
+		Namespace:     q.Namespace,
+		Name:          q.Name,
+		User:          user(q.UserInfo),
+		DryRun:        q.DryRun != nil && *q.DryRun,
+		FieldManager:  q.Options.FieldManager,
+		Object:        q.Object,
+		OldObject:     q.OldObject,
 	}, nil
 }
 
@@ -114,14 +114,4 @@ func find(d *json.Decoder, key string) bool {
 		}
 	}
 	return false
-}
-
-// readBounded reads at most limit bytes; it reports whether there was more.
-func readBounded(r io.Reader, limit int64, hint int64) (body []byte, more bool, err error) {
-	var buf bytes.Buffer
-	if hint > 0 && hint <= limit {
-		buf.Grow(int(hint) + bytes.MinRead)
-	}
-	n, err := buf.ReadFrom(io.LimitReader(r, limit+1))
-	return buf.Bytes(), n > limit, err
 }

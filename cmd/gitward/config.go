@@ -41,6 +41,9 @@ func readConfiguration(dir string) (*configuration, error) {
 	c := &configuration{secrets: map[string]*corev1.Secret{}}
 	var files []string
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && e.IsDir() && strings.HasPrefix(e.Name(), "..") && path != dir {
+			return filepath.SkipDir // the other side of a mounted ConfigMap or Secret
+		}
 		if ext := filepath.Ext(path); err == nil && !e.IsDir() && (ext == ".yaml" || ext == ".yml" || ext == ".json") {
 			files = append(files, path)
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -75,17 +76,13 @@ func (p *process) setCRD(name string, crd []byte) {
 
 // rebuild publishes a new View. The caller holds mu, but for the first time.
 func (p *process) rebuild() {
-	crds := map[string][]byte{}
-	for _, s := range p.index {
-		for ref, e := range s.Objects {
-			if ref.Kind == "CustomResourceDefinition" && ref.Group == "apiextensions.k8s.io" && len(e.Current) > 0 {
-				crds[ref.Name] = e.Current[0].Raw
-			}
-		}
-	}
-	maps.Copy(crds, p.live)
+	crds := p.definitions()
 	if now := digests(crds); !maps.Equal(now, p.crds) {
-		schemas, errs := canonical.New(slices.Collect(maps.Values(crds))...)
+		var list [][]byte
+		for _, name := range slices.Sorted(maps.Keys(crds)) {
+			list = append(list, crds[name])
+		}
+		schemas, errs := canonical.New(list...)
 		for _, err := range errs {
 			p.log.Warn("a CustomResourceDefinition cannot be used", "error", err)
 		}
@@ -96,6 +93,61 @@ func (p *process) rebuild() {
 		v.NotReady = "the Gates have not been read yet"
 	}
 	p.view.Store(v)
+}
+
+// definitions chooses one CRD for each kind: the cluster's own, which is what
+// the API server runs; else Git's, from an Origin that some Gate lets declare
+// cluster-scoped objects, the first by name. A definition says how objects of
+// other Origins are compared, so it takes the same right as any cluster-scoped
+// object.
+func (p *process) definitions() map[string][]byte {
+	crds := map[string][]byte{}
+	for _, name := range slices.Sorted(maps.Keys(p.live)) {
+		if kind, ok := definedKind(name, p.live[name]); ok {
+			crds[kind] = p.live[name]
+		}
+	}
+	for _, origin := range slices.Sorted(maps.Keys(p.index)) {
+		if !p.declaresClusterScoped(origin) {
+			continue
+		}
+		for ref, e := range p.index[origin].Objects {
+			if ref.Kind != "CustomResourceDefinition" || ref.Group != "apiextensions.k8s.io" || len(e.Current) == 0 {
+				continue
+			}
+			kind, ok := definedKind(ref.Name, e.Current[0].Raw)
+			if _, taken := crds[kind]; ok && !taken {
+				crds[kind] = e.Current[0].Raw
+			}
+		}
+	}
+	return crds
+}
+
+func (p *process) declaresClusterScoped(origin string) bool {
+	for i := range p.rules {
+		for j := range p.rules[i].Origins {
+			if s := &p.rules[i].Origins[j]; s.Origin == origin && s.Fills(gitindex.Ref{}) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// definedKind is the kind that a CRD defines. Its name must be made of its
+// plural and group, as the API server demands.
+func definedKind(name string, crd []byte) (string, bool) {
+	var d struct {
+		Spec struct {
+			Group string
+			Names struct{ Plural, Kind string }
+		}
+	}
+	if err := json.Unmarshal(crd, &d); err != nil || name != d.Spec.Names.Plural+"."+d.Spec.Group {
+		return "", false
+	}
+	return d.Spec.Names.Kind + "." + d.Spec.Group, true
 }
 
 func digests(crds map[string][]byte) map[string]string {

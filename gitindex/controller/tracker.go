@@ -161,6 +161,7 @@ func (t *Tracker) advance(ctx context.Context, tip string) error {
 		return err
 	}
 	t.take(s, steps)
+	s.FetchedAt = t.settings.Now() // also where nothing was let in: the ref was read
 	t.repo.Forget()
 	t.state = s
 	t.dirty = true

@@ -38,12 +38,12 @@ func TestAllocatedFields(t *testing.T) {
 	const silent = `{"f:spec":{"f:selector":{},"f:type":{},"f:ports":{".":{},"k:{\"port\":80,\"protocol\":\"TCP\"}":{"f:port":{}},"k:{\"port\":443,\"protocol\":\"TCP\"}":{".":{},"f:port":{}}}}}`
 	admitted(t, c.decide(write(t, "", owned(full, silent))))
 	for name, fields := range map[string]string{
-		"none":      `{}`,
-		"by key":    strings.Replace(silent, `{".":{},"f:port":{}}}`, `{".":{},"f:nodePort":{}}}`, 1),
-		"key order": strings.Replace(silent, `k:{\"port\":443,\"protocol\":\"TCP\"}":{".":{},"f:port":{}}`, `k:{\"protocol\":\"TCP\",\"port\":443}":{"f:nodePort":{}}`, 1),
-		"as a list": `{"f:spec":{"f:ports":{}}}`,
-		"as a spec": `{"f:spec":{}}`,
-		"no set":    `{"f:spec":{"f:ports":[]}}`,
+		"none":       `{}`,
+		"by key":     strings.Replace(silent, `{".":{},"f:port":{}}}`, `{".":{},"f:nodePort":{}}}`, 1),
+		"key order":  strings.Replace(silent, `k:{\"port\":443,\"protocol\":\"TCP\"}":{".":{},"f:port":{}}`, `k:{\"protocol\":\"TCP\",\"port\":443}":{"f:nodePort":{}}`, 1),
+		"as a list":  `{"f:spec":{"f:ports":{}}}`,
+		"as a spec":  `{"f:spec":{}}`,
+		"no set":     `{"f:spec":{"f:ports":[]}}`,
 		"unreadable": `"x"`,
 	} {
 		if name == "none" {
