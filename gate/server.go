@@ -207,19 +207,29 @@ func isTokenMount(c *comparison, v values) bool {
 		"name": name, "readOnly": true, "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"})
 }
 
-// defaultTolerations: Git's tolerations, and the two that the
-// DefaultTolerationSeconds plugin adds where they are missing.
+// defaultTolerations: Git's tolerations, and after them, in its order, those of
+// the two that the DefaultTolerationSeconds plugin adds which Git's do not cover.
 func defaultTolerations(_ *comparison, v values) bool {
 	n, w := asList(v.new), asList(v.want)
 	if len(n) < len(w) || !slices.EqualFunc(n[:len(w)], w, equal) {
 		return false
 	}
-	for _, t := range n[len(w):] {
-		if !equal(t, toleration("not-ready")) && !equal(t, toleration("unreachable")) {
-			return false
+	rest := n[len(w):]
+	for _, condition := range []string{"not-ready", "unreachable"} {
+		if len(rest) > 0 && equal(rest[0], toleration(condition)) && !tolerated(w, condition) {
+			rest = rest[1:]
 		}
 	}
-	return len(n)-len(w) <= 2
+	return len(rest) == 0
+}
+
+// tolerated reports whether the list tolerates a node condition already, as the
+// plugin sees it.
+func tolerated(list []any, condition string) bool {
+	return slices.ContainsFunc(list, func(t any) bool {
+		key, effect := text(at(t, "key")), text(at(t, "effect"))
+		return (key == "node.kubernetes.io/"+condition || key == "") && (effect == "NoExecute" || effect == "")
+	})
 }
 
 func toleration(condition string) map[string]any {

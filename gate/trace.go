@@ -225,7 +225,7 @@ func (t *tracing) weigh(s *subject) Decision {
 			closest = &f
 		}
 	}
-	if best != nil {
+	if best != nil && !t.mixes(s, best, candidates) {
 		return allowed(best)
 	}
 	if s.unchanged() {
@@ -250,6 +250,25 @@ func (t *tracing) weigh(s *subject) Decision {
 		}
 	}
 	return Decision{Refusal: t.refuseUnknown(s.ref)}
+}
+
+// mixes reports whether the request would take an object that was wholly what one
+// of several current manifests says part of the way to another: what comes of
+// that is in neither.
+func (t *tracing) mixes(s *subject, f *finding, candidates []candidate) bool {
+	if s.old == nil || s.unchanged() {
+		return false
+	}
+	before := *s
+	before.new = s.old
+	for _, c := range candidates {
+		if c.refused == "" && c.past == nil && c.manifest != f.manifest {
+			if was := t.hold(&before, c); was.traced() {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func closer(a, b *finding) bool {
