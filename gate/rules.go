@@ -53,12 +53,20 @@ type View struct {
 }
 
 // matches reports whether the rule is about the request. A Namespace object
-// belongs to the namespace it names.
+// belongs to the namespace it names; while the API server has yet to make its
+// name up, it may be any.
 func (r *Rule) matches(req *Request) bool {
-	if req.Namespace == "" {
+	namespace := req.Namespace
+	if namespace == "" && req.Group == "" && req.Kind == "Namespace" {
+		object, err := decodeObject(req.Object)
+		if namespace = text(dig(object, "metadata", "name")); err != nil || namespace == "" {
+			return true
+		}
+	}
+	if namespace == "" {
 		return r.ClusterScoped
 	}
-	return matchAny(r.Namespaces, req.Namespace)
+	return matchAny(r.Namespaces, namespace)
 }
 
 // Fills reports whether the Origin may declare ref.

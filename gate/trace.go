@@ -1,11 +1,13 @@
 package gate
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/gitward/gitward/gitindex"
+	"github.com/gitward/gitward/gitindex/canonical"
 )
 
 // tracing is one request before one Gate.
@@ -91,7 +93,7 @@ func (t *tracing) candidates(ref gitindex.Ref) []candidate {
 		for j := range entry.Past {
 			p := &entry.Past[j]
 			c := candidate{manifest: p.Manifest, past: p}
-			if t.now.Sub(p.At) > t.rule.Lag {
+			if age := t.now.Sub(p.At); age > t.rule.Lag || -age > t.rule.Lag { // a clock that went back proves nothing
 				c.refused = Outdated
 			}
 			others = append(others, c)
@@ -227,6 +229,11 @@ func (t *tracing) weigh(s *subject) Decision {
 	}
 	if best != nil && !t.mixes(s, best, candidates) {
 		return allowed(best)
+	}
+	if closest != nil && errors.Is(closest.err, canonical.ErrLossy) {
+		// Also what seems to change nothing takes fields away that this version
+		// does not show.
+		return Decision{Refusal: t.refuseDifferent(s, closest), Manifest: closest.manifest}
 	}
 	if s.unchanged() {
 		return Decision{Reason: NoChange}

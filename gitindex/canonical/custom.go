@@ -3,6 +3,7 @@ package canonical
 import (
 	"errors"
 	"fmt"
+	"reflect"
 
 	apiextensionsinternal "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -131,6 +132,9 @@ func (k *customKind) canonical(raw []byte, change conversion) (map[string]any, e
 		return nil, err
 	}
 	if change.from != change.to {
+		if err := k.keeps(raw, change); err != nil {
+			return nil, err
+		}
 		tree["apiVersion"] = change.to.GroupVersion().String()
 		if err := k.settle(tree, change.to.Version); err != nil {
 			return nil, err
@@ -141,6 +145,27 @@ func (k *customKind) canonical(raw []byte, change conversion) (map[string]any, e
 	}
 	dropServerFieldsOf(tree)
 	return tree, nil
+}
+
+// keeps refuses a version whose schema does not have all that the object
+// declares in its own: whoever writes through it takes those fields away from
+// what is stored, though neither the old nor the new object shows them.
+func (k *customKind) keeps(raw []byte, change conversion) error {
+	var declared, through map[string]any
+	for _, into := range []*map[string]any{&declared, &through} {
+		if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, into); err != nil {
+			return fmt.Errorf("decoding %s: %w", k.groupKind.Kind, err)
+		}
+	}
+	if !k.preserve {
+		pruning.Prune(declared, k.versions[change.from.Version].structural, true)
+		pruning.Prune(through, k.versions[change.from.Version].structural, true)
+		pruning.Prune(through, k.versions[change.to.Version].structural, true)
+	}
+	if !reflect.DeepEqual(declared, through) {
+		return fmt.Errorf("%s in version %s lacks fields that it declares in %s: %w", k.groupKind.Kind, change.to.Version, change.from.Version, ErrLossy)
+	}
+	return nil
 }
 
 // settle changes the tree into what a server holds of it in this version. The

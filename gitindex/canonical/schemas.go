@@ -27,6 +27,10 @@ var ErrUnknownKind = errors.New("no schema is known for this kind")
 // CRD's own webhook could convert between them.
 var ErrConversion = errors.New("only a conversion webhook could convert it")
 
+// ErrLossy says that the version asked for cannot hold all that the object
+// declares.
+var ErrLossy = errors.New("fields would be lost")
+
 // Schemas knows the built-in kinds of Kubernetes and the custom ones it was
 // given. It is immutable and safe for concurrent use; nil knows the built-in
 // kinds.
