@@ -221,9 +221,10 @@ func (l *lab) setGated(on bool) {
 			}
 		}
 	}
-	probe := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "probe-that-is-in-no-repository"}}
+	probe := request(l.kube, "POST", "configmaps", "default", "").VersionedParams(&metav1.CreateOptions{DryRun: dryRun}, metav1.ParameterCodec).
+		MaxRetries(0).Body([]byte(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"probe-that-is-in-no-repository"}}`))
 	await(l.t, fmt.Sprintf("the webhooks (%v)", on), 30*time.Second, func() error {
-		_, err := l.kube.CoreV1().ConfigMaps("default").Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		err := probe.Do(ctx).Error()
 		if refusedByGate(err) != on {
 			return fmt.Errorf("the answer is %v", err)
 		}
