@@ -33,7 +33,9 @@ type Gate struct {
 	View      func() *View
 	Refresher Refresher
 	Recorder  Recorder
-	Now       func() time.Time
+	// Ledger keeps the uses of break-glass; nil means that there are none.
+	Ledger Ledger
+	Now    func() time.Time
 
 	looks looks
 }

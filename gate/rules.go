@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -33,6 +34,52 @@ type Rule struct {
 	StaleAfter    time.Duration
 	DenyStale     bool
 	Author        bool // whether the stamp names the author
+	Exclude       []Exclusion
+	AllowFields   []FieldRule
+	Derive        []DeriveRule
+	AllowVerbs    []VerbRule
+	BreakGlass    *BreakGlass // nil when nobody may
+}
+
+// Exclusion takes requests out of a Gate. An empty list fits everything.
+type Exclusion struct {
+	Namespaces, Resources, Users []string // namespaces are patterns; resources "deployments.apps"
+	Reason                       string
+	Expires                      time.Time // zero: never
+}
+
+// FieldRule lets fields of declared objects be live.
+type FieldRule struct {
+	Resources  []string
+	Paths      []string // "spec.replicas", "spec.template.spec.containers[].image"; stand for all below
+	Users      []string
+	Namespaces []string
+	Reason     string
+	Expires    time.Time
+}
+
+// DeriveRule says what an operator may make of a declared object.
+type DeriveRule struct {
+	Group, Kind string   // of the owner
+	Makes       []string // resources
+	Users       []string
+	Expires     time.Time
+}
+
+// VerbRule lets people or accounts use subresources.
+type VerbRule struct {
+	Resources     []string // "pods/exec"
+	Users, Groups []string
+	Namespaces    []string
+	Reason        string
+	Expires       time.Time
+}
+
+// BreakGlass says who may change objects beside Git in an emergency.
+type BreakGlass struct {
+	Groups []string
+	Max    time.Duration
+	Reason *regexp.Regexp // matches a whole reason
 }
 
 // Source is one Origin that a Gate accepts.
@@ -47,6 +94,8 @@ type View struct {
 	Index   gitindex.Index
 	Schemas *canonical.Schemas
 	Rules   []Rule
+	// Live is nil where no cluster is watched; then nothing is derived.
+	Live Live
 	// NotReady says why nothing can be decided yet: the configuration could not
 	// be read. Empty when it could.
 	NotReady string

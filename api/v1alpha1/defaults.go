@@ -45,4 +45,12 @@ func (g *Gate) SetDefaults() {
 	if g.Spec.OnStale == "" {
 		g.Spec.OnStale = OnStaleLastKnown
 	}
+	if b := g.Spec.BreakGlass; b != nil {
+		if b.MaxDuration == nil {
+			b.MaxDuration = &metav1.Duration{Duration: 4 * time.Hour}
+		}
+		if b.ReasonPattern == "" {
+			b.ReasonPattern = ".{8,}"
+		}
+	}
 }

@@ -96,6 +96,187 @@ type GateSpec struct {
 	// Annotations shapes the stamp.
 	// +optional
 	Annotations Annotations `json:"annotations,omitempty"`
+	// Exclude takes requests out of the Gate. Each entry needs a reason; all that
+	// an entry names must fit.
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=128
+	// +optional
+	Exclude []Exclusion `json:"exclude,omitempty"`
+	// AllowFields lets fields of declared objects be live: somebody else than
+	// Git says what they are.
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=128
+	// +optional
+	AllowFields []FieldRule `json:"allowFields,omitempty"`
+	// Derive says which controllers may make which objects from which declared
+	// ones, beside those of Kubernetes itself.
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=128
+	// +optional
+	Derive []DeriveRule `json:"derive,omitempty"`
+	// AllowVerbs lets named people or accounts do what no file in Git can say:
+	// exec, port-forward, a token, a resize.
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=128
+	// +optional
+	AllowVerbs []VerbRule `json:"allowVerbs,omitempty"`
+	// BreakGlass says who may change objects beside Git in an emergency. Left
+	// out: nobody.
+	// +optional
+	BreakGlass *BreakGlass `json:"breakGlass,omitempty"`
+}
+
+// Exclusion takes requests out of a Gate. What is left out of it fits
+// everything, but an entry must name something.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.namespaces) || has(self.resources) || has(self.users)",message="an exclusion must name namespaces, resources or users"
+// +kubebuilder:validation:XValidation:rule="has(self.namespaces) || has(self.expires)",message="an exclusion that names no namespaces must expire"
+type Exclusion struct {
+	// Namespaces by name; "*" matches any run of characters. An entry with
+	// namespaces fits no cluster-scoped object but the Namespaces it names.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=256
+	// +optional
+	Namespaces []string `json:"namespaces,omitempty"`
+	// Resources as kubectl names them, with their group: "secrets",
+	// "deployments.apps". Subresources are included.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:Pattern=`^[a-z0-9-]+(\.[a-z0-9.-]+)?$`
+	// +optional
+	Resources []string `json:"resources,omitempty"`
+	// Users by exact name.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=256
+	// +optional
+	Users []string `json:"users,omitempty"`
+	// Reason is for people and for the record.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=300
+	Reason string `json:"reason"`
+	// Expires ends the exclusion.
+	// +optional
+	Expires *metav1.Time `json:"expires,omitempty"`
+}
+
+// FieldRule lets fields of declared objects be live.
+type FieldRule struct {
+	// Resources as kubectl names them, with their group: "deployments.apps".
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:Pattern=`^[a-z0-9-]+(\.[a-z0-9.-]+)?$`
+	Resources []string `json:"resources"`
+	// Paths from the object's root, as refusals show them: "spec.replicas",
+	// "metadata.annotations[example.org/seen]",
+	// "spec.template.spec.containers[].resources", where [] is any item. A path
+	// stands for all below it.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:Pattern=`^[a-z][A-Za-z0-9]*([.].+|\[.*\].*)$`
+	Paths []string `json:"paths"`
+	// Users, by exact name, who may write them.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	Users []string `json:"users"`
+	// Namespaces by name; left out: all.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=256
+	// +optional
+	Namespaces []string `json:"namespaces,omitempty"`
+	// Reason is for people and for the record.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=300
+	Reason string `json:"reason"`
+	// Expires ends the rule.
+	// +optional
+	Expires *metav1.Time `json:"expires,omitempty"`
+}
+
+// DeriveRule says what an operator may make of a declared object: objects with
+// a controller ownerReference to it.
+type DeriveRule struct {
+	// Owner is the kind that things are made of.
+	Owner OwnerKind `json:"owner"`
+	// Makes are the resources that are made, with their group.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:Pattern=`^[a-z0-9-]+(\.[a-z0-9.-]+)?$`
+	Makes []string `json:"makes"`
+	// Users, by exact name, who make them.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Users []string `json:"users"`
+	// Reason is for people and for the record.
+	// +kubebuilder:validation:MaxLength=300
+	// +optional
+	Reason string `json:"reason,omitempty"`
+	// Expires ends the rule.
+	// +optional
+	Expires *metav1.Time `json:"expires,omitempty"`
+}
+
+// OwnerKind names a kind, and its resource for those who watch it.
+type OwnerKind struct {
+	// +optional
+	Group string `json:"group,omitempty"`
+	// +kubebuilder:validation:MinLength=1
+	Kind string `json:"kind"`
+}
+
+// VerbRule lets people or accounts use subresources that Git cannot declare.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.users) || has(self.groups)",message="a verb rule must name users or groups"
+type VerbRule struct {
+	// Resources with their subresource: "pods/exec", "serviceaccounts/token",
+	// "pods/ephemeralcontainers".
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:Pattern=`^[a-z0-9-]+(\.[a-z0-9.-]+)?/[a-z]+$`
+	Resources []string `json:"resources"`
+	// Users by exact name.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +optional
+	Users []string `json:"users,omitempty"`
+	// Groups by exact name.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +optional
+	Groups []string `json:"groups,omitempty"`
+	// Namespaces by name; left out: all.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=256
+	// +optional
+	Namespaces []string `json:"namespaces,omitempty"`
+	// Reason is for people and for the record.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=300
+	Reason string `json:"reason"`
+	// Expires ends the rule.
+	// +optional
+	Expires *metav1.Time `json:"expires,omitempty"`
+}
+
+// BreakGlass says who may change objects beside Git in an emergency: by
+// annotating the object with gitward.dev/break-glass and a reason.
+type BreakGlass struct {
+	// Groups whose members may, by exact name.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Groups []string `json:"groups"`
+	// MaxDuration is how long one use lets its object be changed. Default 4h, at
+	// most 24h.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s') && duration(self) <= duration('24h')",message="maxDuration must be over 0s and at most 24h"
+	// +kubebuilder:default="4h"
+	// +optional
+	MaxDuration *metav1.Duration `json:"maxDuration,omitempty"`
+	// ReasonPattern is a regular expression (RE2) that the whole reason must
+	// match. Default: at least eight characters.
+	// +kubebuilder:default=".{8,}"
+	// +optional
+	ReasonPattern string `json:"reasonPattern,omitempty"`
 }
 
 // Match selects by namespace name, never by a label that a person can set.
@@ -138,4 +319,64 @@ type GateStatus struct {
 	// +listMapKey=type
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// BreakGlass are the uses that Git has yet to catch up with.
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=500
+	// +optional
+	BreakGlass []BreakGlassUse `json:"breakGlass,omitempty"`
+	// Learned groups what would be refused, by who and why, while the Gate only
+	// audits or warns.
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=200
+	// +optional
+	Learned []Learned `json:"learned,omitempty"`
+}
+
+// BreakGlassUse is one object that was changed beside Git. Uses of the same
+// object are one, the latest.
+type BreakGlassUse struct {
+	// +optional
+	Group string `json:"group,omitempty"`
+	Kind  string `json:"kind"`
+	// +optional
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
+	// Resource is the plural, for those who look the object up.
+	Resource  string `json:"resource"`
+	Version   string `json:"version"`
+	Operation string `json:"operation"`
+	User      string `json:"user"`
+	Reason    string `json:"reason"`
+	Decision  string `json:"decision"`
+	// Since is the first use, At the latest, Until its end.
+	Since metav1.Time `json:"since"`
+	At    metav1.Time `json:"at"`
+	Until metav1.Time `json:"until"`
+	Count int32       `json:"count"`
+}
+
+// Learned is a kind of request that would have been refused.
+type Learned struct {
+	User      string `json:"user"`
+	Reason    string `json:"reason"`
+	Operation string `json:"operation"`
+	// Resource with its group and subresource: "deployments.apps/scale".
+	Resource string `json:"resource"`
+	// +optional
+	Namespace string `json:"namespace,omitempty"`
+	// Owner is the kind of the object's controller, with its group, if it has one.
+	// +optional
+	Owner string `json:"owner,omitempty"`
+	// Paths that had no reason, as patterns.
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=20
+	// +optional
+	Paths []string `json:"paths,omitempty"`
+	// Example is one object's name, Message its would-be refusal's first line.
+	// +optional
+	Example string `json:"example,omitempty"`
+	// +optional
+	Message string      `json:"message,omitempty"`
+	Count   int64       `json:"count"`
+	Last    metav1.Time `json:"last"`
 }

@@ -261,10 +261,45 @@ func rules(gates []v1alpha1.Gate) []gate.Rule {
 		for _, o := range s.Origins {
 			r.Origins = append(r.Origins, gate.Source{Origin: o.Name, Namespaces: o.Namespaces})
 		}
+		exceptions(&r, s)
 		out = append(out, r)
 	}
 	slices.SortFunc(out, func(a, b gate.Rule) int { return strings.Compare(a.Name, b.Name) })
 	return out
+}
+
+// exceptions are what a Gate lets be beside Git.
+func exceptions(r *gate.Rule, s *v1alpha1.GateSpec) {
+	for _, e := range s.Exclude {
+		r.Exclude = append(r.Exclude, gate.Exclusion{Namespaces: e.Namespaces, Resources: e.Resources, Users: e.Users,
+			Reason: e.Reason, Expires: moment(e.Expires)})
+	}
+	for _, f := range s.AllowFields {
+		r.AllowFields = append(r.AllowFields, gate.FieldRule{Resources: f.Resources, Paths: f.Paths, Users: f.Users,
+			Namespaces: f.Namespaces, Reason: f.Reason, Expires: moment(f.Expires)})
+	}
+	for _, d := range s.Derive {
+		r.Derive = append(r.Derive, gate.DeriveRule{Group: d.Owner.Group, Kind: d.Owner.Kind, Makes: d.Makes, Users: d.Users,
+			Expires: moment(d.Expires)})
+	}
+	for _, v := range s.AllowVerbs {
+		r.AllowVerbs = append(r.AllowVerbs, gate.VerbRule{Resources: v.Resources, Users: v.Users, Groups: v.Groups,
+			Namespaces: v.Namespaces, Reason: v.Reason, Expires: moment(v.Expires)})
+	}
+	if b := s.BreakGlass; b != nil {
+		// A pattern that does not compile lets nobody break the glass; the Gate's
+		// condition says so.
+		if reason, err := regexp.Compile(`\A(?:` + b.ReasonPattern + `)\z`); err == nil {
+			r.BreakGlass = &gate.BreakGlass{Groups: b.Groups, Max: b.MaxDuration.Duration, Reason: reason}
+		}
+	}
+}
+
+func moment(t *metav1.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.Time
 }
 
 // action maps the words; a word that is not known denies.
