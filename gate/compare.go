@@ -30,8 +30,11 @@ func Absent(v any) bool { return v == absent }
 
 // comparison walks one object against one canonical form.
 type comparison struct {
+	tracing  *tracing // nil only where a test compares by itself
 	subject  *subject
-	manifest *gitindex.Manifest
+	manifest *gitindex.Manifest // nil where the object is compared with what it was
+	maker    *maker             // set where it is compared with what its owner makes
+	want     map[string]any
 	declared func() any // what Git declares, without defaults; computed on demand
 	path     []segment
 
@@ -41,14 +44,37 @@ type comparison struct {
 }
 
 // compare finds what of the subject's new state Git does not explain.
-func compare(s *subject, m *gitindex.Manifest, want map[string]any, declared func() any) *comparison {
-	c := &comparison{subject: s, manifest: m, declared: declared}
+func (t *tracing) compare(s *subject, m *gitindex.Manifest, want map[string]any, declared func() any) *comparison {
+	c := &comparison{tracing: t, subject: s, manifest: m, want: want, declared: declared}
+	c.run(want)
+	return c
+}
+
+// changes compares an object that no Origin declares with what it was: each
+// change needs somebody whose it is.
+func (t *tracing) changes(s *subject) *comparison {
+	c := &comparison{tracing: t, subject: s, want: s.old, declared: func() any { return s.old }}
+	c.run(s.old)
+	return c
+}
+
+// undeclared reports whether the object is compared with what it was.
+func (c *comparison) undeclared() bool { return c.manifest == nil && c.maker == nil }
+
+func (c *comparison) user() *User {
+	if c.tracing == nil {
+		return &User{}
+	}
+	return &c.tracing.req.User
+}
+
+func (c *comparison) run(want map[string]any) {
+	s := c.subject
 	var old any = absent
 	if s.old != nil {
 		old = s.old
 	}
 	c.fields(s.shape, old, s.new, want)
-	return c
 }
 
 // fields compares two maps key by key.
@@ -85,6 +111,10 @@ func (c *comparison) node(s canonical.Shape, old, new, want any) {
 	case c.explained(values{old, new, want}):
 	case nIsMap && wIsMap, nIsMap && want == absent && len(n) > 0:
 		c.fields(s, old, new, want)
+	case c.undeclared() && new == absent && wIsMap && len(c.path) > 0:
+		c.fields(s, old, map[string]any{}, want)
+	case c.undeclared() && new == absent && wIsList:
+		c.list(s, old, new, want)
 	case nIsList && wIsList, nIsList && want == absent && len(nl) > 0:
 		c.list(s, old, new, want)
 	default:
@@ -169,14 +199,15 @@ type values struct{ old, new, want any }
 
 // explained looks for a reason beside Git for the difference at this path.
 func (c *comparison) explained(v values) bool {
-	if v.new == absent {
-		return false
-	}
 	switch {
-	case serverReason(c, v):
+	case v.new != absent && serverReason(c, v):
 		c.note(ByServer)
-	case applierReason(c, v):
+	case v.new != absent && c.manifest != nil && applierReason(c, v):
 		c.note(ByApplier)
+	case c.maker != nil && c.maker.reason(c, v), controllerReason(c, v):
+		c.note(ByController)
+	case ruleReason(c, v):
+		c.note(ByRule)
 	default:
 		return false
 	}

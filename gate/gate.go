@@ -58,6 +58,12 @@ type Decision struct {
 	Drift  []Difference
 	// Reasons are the paths that had another reason than Git.
 	Reasons map[Reason][]string
+	// Root is the declared object that a derived one stems from; Manifest is then
+	// the root's.
+	Root gitindex.Ref
+	// BreakGlass is the use that this is, or that the root of a derived object
+	// rests on; nil when there is none.
+	BreakGlass *Use
 	// Revisions are the accepted ones of each Origin that was asked.
 	Revisions map[string]string
 	ObjectUID string
@@ -66,16 +72,48 @@ type Decision struct {
 	subject *subject
 	stamps  *expected
 	author  bool
+	via     *LiveObject // the owner that a derived object has
+	past    []*gitindex.Manifest
+	awaits  bool // what is live may not have been seen yet
 }
 
 // Decide takes one request through the gate. Every way out passes through
 // finish, so nothing is answered unrecorded.
 func (g *Gate) Decide(ctx context.Context, req *Request) Decision {
-	d := g.judge(g.View(), req)
+	d := g.judgeLive(ctx, req)
 	if d.mayHeal() && !g.looks.recent(req, g.Now()) {
 		d = g.judgeAfterLook(ctx, req, d)
 	}
 	return g.finish(req, d)
+}
+
+// judgeLive judges, and once more whenever something live has changed, for as
+// long as that can turn a refusal round: a controller can act on an object
+// before the watch here has shown it.
+func (g *Gate) judgeLive(ctx context.Context, req *Request) Decision {
+	view := g.View()
+	var changed <-chan struct{}
+	if view.Live != nil {
+		changed = view.Live.Changed()
+	}
+	d := g.judge(view, req)
+	if !d.awaits || d.Refusal == nil || d.Action == Audit || changed == nil {
+		return d
+	}
+	limit := time.NewTimer(catchUp)
+	defer limit.Stop()
+	for d.awaits && d.Refusal != nil {
+		select {
+		case <-ctx.Done():
+			return d
+		case <-limit.C:
+			return d
+		case <-changed:
+		}
+		changed = g.View().Live.Changed()
+		d = g.judge(g.View(), req)
+	}
+	return d
 }
 
 // judgeAfterLook looks once more at Git before a refusal stands that newer
@@ -100,7 +138,7 @@ func (g *Gate) Annotate(ctx context.Context, req *Request) map[string]string {
 	if req.Operation != Create && req.Operation != Update || req.SubResource != "" {
 		return nil
 	}
-	d := g.judge(g.View(), req)
+	d := g.judgeLive(ctx, req)
 	if d.mayHeal() {
 		d = g.judgeAfterLook(ctx, req, d)
 	}
@@ -165,7 +203,17 @@ func combine(req *Request, all []Decision) Decision {
 func stampsFor(all []Decision) *expected {
 	e := &expected{}
 	for _, d := range all {
-		if d.Manifest == nil || !d.Traced || d.Refusal != nil {
+		if d.Refusal != nil {
+			continue
+		}
+		if d.BreakGlass != nil && d.Reason == BrokenGlass {
+			e.reason = d.BreakGlass.Reason
+		}
+		if d.via != nil {
+			e.inherit(&d)
+			continue
+		}
+		if d.Manifest == nil || !d.Traced {
 			continue
 		}
 		e.want = append(e.want, stampsOf(d.Manifest, d.author))
@@ -180,7 +228,7 @@ func stampsFor(all []Decision) *expected {
 
 // judgeBy puts one request to one Gate.
 func (g *Gate) judgeBy(view *View, rule *Rule, req *Request) Decision {
-	t := tracing{view: view, rule: rule, now: g.Now(), req: req}
+	t := tracing{view: view, rule: rule, now: g.Now(), req: req, ledger: g.Ledger}
 	d := t.decide()
 	d.Revisions = t.revisions()
 	return d
@@ -194,7 +242,16 @@ func (g *Gate) finish(req *Request, d Decision) Decision {
 		d.ObjectUID = d.subject.uid
 	}
 	d.Allowed = d.Refusal == nil && d.Reason != "" || d.Refusal != nil && d.Gate != "" && d.Action != Deny
-	if g.Recorder == nil || req.DryRun {
+	if d.BreakGlass != nil {
+		d.BreakGlass.Decision = d.ID
+	}
+	if req.DryRun {
+		return d
+	}
+	if d.Allowed && d.Reason == BrokenGlass {
+		g.Ledger.Note(*d.BreakGlass)
+	}
+	if g.Recorder == nil {
 		return d
 	}
 	if err := g.Recorder.Record(req, &d); err != nil {

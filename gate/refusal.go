@@ -75,6 +75,62 @@ func noRule(req *Request) *Refusal {
 		Do:   "do it through Git, or have an administrator narrow the Gate's match"}
 }
 
+func verbNotAllowed(req *Request) *Refusal {
+	r := &Refusal{Kind: VerbNotAllowed,
+		Head: fmt.Sprintf("%s of %s is not allowed: no file in Git can say it", strings.ToLower(string(req.Operation)), req.What()),
+		Do:   "have an administrator add " + req.resource() + "/" + req.SubResource + " to the Gate's allowVerbs"}
+	if req.Resource == "pods" {
+		r.Do += ", or break the glass on the Pod"
+	}
+	return r
+}
+
+func notTheController(req *Request, owner Owner) *Refusal {
+	return &Refusal{Kind: NotDerived,
+		Head:  fmt.Sprintf("%s names %s %s as its owner, but %s is not the controller that makes such objects", req.What(), gitindex.Clean(owner.Kind, 60), gitindex.Clean(owner.Name, 60), gitindex.Clean(req.User.Name, 60)),
+		Facts: []string{"an ownerReference proves nothing: anybody can write one"},
+		Do:    "commit the object to Git; for an operator, have an administrator name it in the Gate's derive"}
+}
+
+func ownerUnknown(req *Request, owner Owner) *Refusal {
+	return &Refusal{Kind: OwnerUnknown,
+		Head: fmt.Sprintf("%s names an owner that is not known here: %s %s, uid %s", req.What(), gitindex.Clean(owner.Kind, 60), gitindex.Clean(owner.Name, 60), gitindex.Clean(owner.UID, 36)),
+		Do:   "if it stays, the owner is gone"}
+}
+
+func rootless(req *Request, why string) *Refusal {
+	return &Refusal{Kind: NotDerived, Head: cutRunes(req.What()+" is derived from nothing in Git", maxHead), Facts: []string{why},
+		Do: "commit the owner to Git, or delete it"}
+}
+
+func notYielded(ref gitindex.Ref, owner *LiveObject, diffs []Difference, err error) *Refusal {
+	r := &Refusal{Kind: NotDerived, Diffs: diffs, Do: "change the owner in Git: its controller makes the rest"}
+	if err != nil {
+		r.Head = fmt.Sprintf("%s cannot be held against %s: %s", clean(ref), clean(owner.Ref), gitindex.Clean(err.Error(), 100))
+		return r
+	}
+	r.Head = fmt.Sprintf("%s is not what %s makes: %s", gitindex.Clean(ref.String(), 70), gitindex.Clean(owner.Ref.String(), 70), gitindex.Clean(diffs[0].Path, 90))
+	for _, d := range diffs[:min(len(diffs), 3)] {
+		want, have := shown(ref, d)
+		r.Facts = append(r.Facts, fmt.Sprintf("%s   owner %s, you %s", gitindex.Clean(d.Path, 90), want, have))
+	}
+	return r
+}
+
+func derivedOnly(req *Request, owner Owner, diffs []Difference) *Refusal {
+	r := &Refusal{Kind: DerivedOnly, Diffs: diffs,
+		Head: fmt.Sprintf("%s is made by the controller of %s %s, and changed by it alone: %s", gitindex.Clean(req.What(), 70), gitindex.Clean(owner.Kind, 40), gitindex.Clean(owner.Name, 60), gitindex.Clean(diffs[0].Path, 60)),
+		Do:   "change " + gitindex.Clean(owner.Kind, 40) + " " + gitindex.Clean(owner.Name, 60) + " in Git"}
+	return r
+}
+
+func ownDeletion(ref gitindex.Ref) *Refusal {
+	return &Refusal{Kind: StillInGit,
+		Head:  fmt.Sprintf("%s cannot be deleted by hand: Gitward decides by it", clean(ref)),
+		Facts: []string{"Git never declared it, so that its absence there says nothing"},
+		Do:    "commit it to Git and remove it there, or break the glass on it"}
+}
+
 func originNotReady(req *Request, origin string, s *gitindex.Snapshot) *Refusal {
 	r := &Refusal{Kind: OriginNotReady,
 		Head: fmt.Sprintf("%s cannot be decided yet: Origin %s has no accepted revision", req.What(), origin),

@@ -54,6 +54,14 @@ func (r *Request) Ref() gitindex.Ref {
 	return gitindex.Ref{Group: r.Group, Kind: r.Kind, Namespace: ns, Name: r.Name}
 }
 
+// resource is the URL's resource with its group: "deployments.apps".
+func (r *Request) resource() string {
+	if r.ResourceGroup == "" {
+		return r.Resource
+	}
+	return r.Resource + "." + r.ResourceGroup
+}
+
 // What names the request's target for people, subresource and all:
 // "Deployment shop/web", "pods/exec shop/web-0".
 func (r *Request) What() string {

@@ -43,15 +43,35 @@ func stampsOf(m *gitindex.Manifest, author bool) map[string]string {
 type expected struct {
 	want     []map[string]string
 	declared map[string]string
+	// inherited is set for a derived object: it was stamped when it was made, and
+	// its controller may copy its owner's stamps later. Neither is written anew.
+	inherited bool
+	also      []map[string]string // what may stand there, beside want
+	reason    string              // of a use of break-glass
+}
+
+// inherit takes the stamps of a derived object's root, as they are now and as
+// they were.
+func (e *expected) inherit(d *Decision) {
+	e.inherited = true
+	if d.Manifest != nil {
+		e.want = append(e.want, stampsOf(d.Manifest, d.author))
+	}
+	e.also = append(e.also, d.via.Stamps)
+	for _, m := range d.past {
+		e.also = append(e.also, stampsOf(m, d.author))
+	}
 }
 
 func (e *expected) computes(key, value string) bool {
-	for _, w := range e.want {
-		if v, ok := w[key]; ok && v == value {
-			return true
+	for _, list := range [][]map[string]string{e.want, e.also} {
+		for _, w := range list {
+			if v, ok := w[key]; ok && v == value {
+				return true
+			}
 		}
 	}
-	return false
+	return key == StampBreakGlass && e.reason != "" && value == e.reason
 }
 
 // stampFault looks for a stamp that is not what Gitward computes. On an object
@@ -63,6 +83,9 @@ func (s *subject) stampFault(e *expected) (key string, why Refused) {
 		declared, inGit := e.declared[k]
 		switch {
 		case e.computes(k, v):
+		case had && old == v && e.inherited:
+		case had && old == v && k == StampBreakGlass && len(e.want) == 0:
+			// It stays until Git has caught up.
 		case had && old == v && s.unchanged():
 		case had && old == v, inGit && declared == v:
 			return k, StaleStamp
@@ -80,6 +103,9 @@ var stampKeys = []string{StampOrigin, StampCommit, StampAuthor, StampPath, Stamp
 // the requester made up is left for the judge to refuse. Nil means nothing is to
 // be written.
 func (s *subject) restamp(e *expected) map[string]string {
+	if e.inherited && s.old != nil {
+		return nil
+	}
 	next := maps.Clone(s.newStamps)
 	if next == nil {
 		next = map[string]string{}
@@ -99,6 +125,9 @@ func (s *subject) restamp(e *expected) map[string]string {
 		}
 	}
 	for k := range s.newStamps {
+		if k == StampBreakGlass && (len(e.want) == 0 || e.reason != "") {
+			continue
+		}
 		if !slices.Contains(stampKeys, k) && !s.unchanged() && s.replaceable(k, e) {
 			delete(next, k)
 		}

@@ -99,3 +99,12 @@ func apiVersion(group, version string) string {
 	}
 	return group + "/" + version
 }
+
+// groupOf is the group of an apiVersion.
+func groupOf(apiVersion string) string {
+	group, _, ok := strings.Cut(apiVersion, "/")
+	if !ok {
+		return ""
+	}
+	return group
+}

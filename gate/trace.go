@@ -12,10 +12,11 @@ import (
 
 // tracing is one request before one Gate.
 type tracing struct {
-	view *View
-	rule *Rule
-	req  *Request
-	now  time.Time
+	view   *View
+	rule   *Rule
+	req    *Request
+	now    time.Time
+	ledger Ledger // nil when nobody keeps one
 }
 
 // candidate is a manifest that a request might stem from.
@@ -29,14 +30,17 @@ type candidate struct {
 // decide picks the rule for the request's verb. What has none is refused by
 // name: nothing passes because nobody thought of it.
 func (t *tracing) decide() Decision {
-	if r := t.notReady(); r != nil {
-		return Decision{Refusal: r}
+	if e := t.excludes(); e != nil {
+		return Decision{Reason: Excluded, Reasons: map[Reason][]string{Excluded: {gitindex.Clean(e.Reason, 300)}}}
 	}
-	verb, ok := verbs[verbKey{t.req.Operation, t.req.SubResource}]
-	if !ok {
+	rule := ruleFor(t.req)
+	if rule == nil {
+		if t.req.SubResource != "" && t.allowsVerb() {
+			return Decision{Reason: ByRule}
+		}
 		return Decision{Refusal: noRule(t.req)}
 	}
-	return verb(t)
+	return rule(t)
 }
 
 // notReady refuses while an Origin of the Gate has nothing accepted yet, or is
@@ -149,7 +153,7 @@ func (t *tracing) hold(s *subject, c candidate) finding {
 		return f
 	}
 	var declared any
-	f.comparison = compare(s, c.manifest, want, func() any {
+	f.comparison = t.compare(s, c.manifest, want, func() any {
 		if declared == nil {
 			declared = t.declared(s, c.manifest)
 		}
@@ -192,16 +196,58 @@ func (t *tracing) declared(s *subject, m *gitindex.Manifest) any {
 // write decides CREATE and UPDATE of an object: every change needs a reason.
 func write(t *tracing) Decision {
 	o, err := t.req.decode()
-	if err != nil {
-		return Decision{Refusal: unreadable(t.req, err)}
-	}
-	if o.new == nil || t.req.Operation == Update && o.old == nil {
-		return Decision{Refusal: unreadable(t.req, fmt.Errorf("the review carries no object"))}
+	if err != nil || o.new == nil || t.req.Operation == Update && o.old == nil {
+		return Decision{Refusal: unreadable(t.req, orNoObject(err))}
 	}
 	s := newSubject(t.view.Schemas, t.req, o)
-	d := t.weigh(s)
+	d := t.reasonFor(s, o)
 	d.subject = s
 	return d
+}
+
+// reasonFor looks for a reason where one may be: Kubernetes' own objects need no
+// Git, what Git declares needs nothing else, and what it does not may be made by
+// a controller or in an emergency.
+func (t *tracing) reasonFor(s *subject, o objects) Decision {
+	if isPlatform(t.req, s.ref, o) {
+		return Decision{Reason: Platform}
+	}
+	if r := t.notReady(); r != nil {
+		return Decision{Refusal: r}
+	}
+	d := t.weigh(s)
+	if d.Refusal != nil && d.Refusal.Kind == NotInGit {
+		d = t.untraced(s, d)
+	}
+	if d.Refusal != nil {
+		d = t.emergency(s, d)
+	}
+	return d
+}
+
+// untraced decides about an object that no Origin declares: made by its
+// controller, or changed by one.
+func (t *tracing) untraced(s *subject, refused Decision) Decision {
+	if s.old == nil {
+		if d, ok := t.derived(s); ok {
+			return d
+		}
+		return refused
+	}
+	c := t.changes(s)
+	if len(c.violations) == 0 {
+		d := Decision{Reason: ByController, Reasons: c.reasons}
+		if owner, ok := controllerOf(s.old); ok && t.view.Live != nil {
+			if d.via = t.view.Live.Object(owner.UID); d.via != nil {
+				d.past = t.everDeclared(d.via.Ref)
+			}
+		}
+		return d
+	}
+	if owner, ok := controllerOf(s.old); ok {
+		return Decision{Refusal: derivedOnly(t.req, owner, sortedDiffs(c.violations))}
+	}
+	return refused
 }
 
 // weigh holds the subject against the candidates, best first, and takes the

@@ -6,19 +6,164 @@ import (
 	"github.com/gitward/gitward/gitindex"
 )
 
-type verbKey struct {
-	op          Operation
-	subresource string
+// Verb is the rule for one kind of request. What has none is refused by name.
+type Verb struct {
+	Operation Operation
+	// Resource with its subresource: "pods/exec"; "*" is any resource.
+	Resource string
+	// Rule in one sentence, for the docs.
+	Rule   string
+	decide func(*tracing) Decision
 }
 
-// verbs has a rule for each kind of request that can pass. A request that finds
-// none here is refused by name.
-var verbs = map[verbKey]func(*tracing) Decision{
-	{Create, ""}:       write,
-	{Update, ""}:       write,
-	{Delete, ""}:       remove,
-	{Update, "status"}: status,
-	{Update, "scale"}:  scale,
+// Verbs are the rules for all kinds of requests, in the order of the docs.
+func Verbs() []Verb { return verbTable }
+
+var verbTable = []Verb{
+	{Create, "*", "Every field is Git's or has another reason; or the object is derived, Kubernetes' own, or break-glass.", write},
+	{Update, "*", "Every change is Git's or has another reason; or it is its controller's, or break-glass.", write},
+	{Delete, "*", "Git no longer declares it, or its namespace is going away. Also each object of a collection.", remove},
+	{Update, "*/status", "The status is the controllers'; metadata stay as they are, but for what a controller writes there.", status},
+	{Update, "*/scale", "The number is Git's, or a declared HorizontalPodAutoscaler's within its bounds, or a field rule's.", scale},
+	{Create, "pods/eviction", "As the deletion of the Pod.", evict},
+	{Create, "pods/binding", "The scheduler, without stamps; others by allowVerbs.", bind},
+	{Create, "bindings", "The scheduler, without stamps.", bind},
+	{Create, "serviceaccounts/token", "A kubelet for a Pod of its Node, kube-controller-manager for its controllers; others by allowVerbs.", token},
+	{Connect, "pods/exec", "By allowVerbs, or while break-glass is open for the Pod.", session},
+	{Connect, "pods/attach", "By allowVerbs, or while break-glass is open for the Pod.", session},
+	{Connect, "pods/portforward", "By allowVerbs, or while break-glass is open for the Pod.", session},
+	{Connect, "pods/proxy", "By allowVerbs.", session},
+	{Connect, "services/proxy", "By allowVerbs.", session},
+	{Connect, "nodes/proxy", "By allowVerbs.", session},
+	{Update, "pods/ephemeralcontainers", "By allowVerbs, or while break-glass is open for the Pod.", session},
+	{Update, "pods/resize", "By allowVerbs, or while break-glass is open for the Pod.", session},
+	{Update, "namespaces/finalize", "The namespace controller, for a Namespace that is being deleted.", finalize},
+	{Update, "certificatesigningrequests/approval", "kube-controller-manager's approver; others by allowVerbs.", approve},
+	{Create, "tokenreviews.authentication.k8s.io", "Asks and changes nothing.", ask},
+	{Create, "selfsubjectreviews.authentication.k8s.io", "Asks and changes nothing.", ask},
+	{Create, "subjectaccessreviews.authorization.k8s.io", "Asks and changes nothing.", ask},
+	{Create, "localsubjectaccessreviews.authorization.k8s.io", "Asks and changes nothing.", ask},
+	{Create, "selfsubjectaccessreviews.authorization.k8s.io", "Asks and changes nothing.", ask},
+	{Create, "selfsubjectrulesreviews.authorization.k8s.io", "Asks and changes nothing.", ask},
+}
+
+type verbKey struct {
+	op       Operation
+	resource string
+}
+
+var verbs = func() map[verbKey]func(*tracing) Decision {
+	m := map[verbKey]func(*tracing) Decision{}
+	for _, v := range verbTable {
+		m[verbKey{v.Operation, v.Resource}] = v.decide
+	}
+	return m
+}()
+
+// ruleFor finds the rule for a request: that of its resource, else that of its
+// subresource, else that of its operation; nil when there is none.
+func ruleFor(req *Request) func(*tracing) Decision {
+	exact, general := req.resource(), "*"
+	if req.SubResource != "" {
+		exact, general = req.Resource+"/"+req.SubResource, "*/"+req.SubResource
+	}
+	if rule := verbs[verbKey{req.Operation, exact}]; rule != nil && (req.SubResource == "" || builtIn(req)) {
+		return rule
+	}
+	return verbs[verbKey{req.Operation, general}]
+}
+
+// builtIn reports a resource of Kubernetes itself among those that have a
+// subresource's rule by name: another group may have a resource "pods" too.
+func builtIn(req *Request) bool {
+	switch req.Resource {
+	case "certificatesigningrequests":
+		return req.ResourceGroup == "certificates.k8s.io"
+	case "pods", "services", "nodes", "namespaces", "serviceaccounts":
+		return req.ResourceGroup == ""
+	}
+	return false
+}
+
+func ask(*tracing) Decision { return Decision{Reason: NoChange} }
+
+// session decides what no file in Git can declare.
+func session(t *tracing) Decision {
+	if t.allowsVerb() {
+		return Decision{Reason: ByRule}
+	}
+	pod := gitindex.Ref{Kind: "Pod", Namespace: t.req.Namespace, Name: t.req.Name}
+	d := Decision{Refusal: verbNotAllowed(t.req)}
+	if t.req.Resource == "pods" {
+		return t.brokenFor(pod, d)
+	}
+	return d
+}
+
+// bind lets the scheduler place Pods. The API server copies a binding's
+// annotations to the Pod, so that none of them may be a stamp.
+func bind(t *tracing) Decision {
+	o, err := t.req.decode()
+	if err != nil || o.new == nil {
+		return Decision{Refusal: unreadable(t.req, orNoObject(err))}
+	}
+	if stamps := strip(o.new, false); len(stamps) > 0 {
+		return Decision{Refusal: badStamp(t.req, sortedKeys(stamps)[0], ForgedStamp)}
+	}
+	if t.req.User.isOneOf([]string{scheduler, accountPrefix + "kube-system:kube-scheduler"}) {
+		return Decision{Reason: ByController}
+	}
+	return session(t)
+}
+
+// token hands out identities: to kubelets for the Pods that run on them, and to
+// kube-controller-manager for its own controllers.
+func token(t *tracing) Decision {
+	o, err := t.req.decode()
+	if err != nil || o.new == nil {
+		return Decision{Refusal: unreadable(t.req, orNoObject(err))}
+	}
+	bound := dig(o.new, "spec", "boundObjectRef")
+	switch u := &t.req.User; {
+	case u.node() != "" && text(at(bound, "kind")) == "Pod" && text(at(bound, "uid")) != "":
+		return Decision{Reason: Platform}
+	case u.isOneOf([]string{controllerManager}) && t.req.Namespace == "kube-system":
+		return Decision{Reason: Platform}
+	}
+	return session(t)
+}
+
+// finalize ends a Namespace that is being deleted.
+func finalize(t *tracing) Decision {
+	o, err := t.req.decode()
+	if err != nil || o.new == nil || o.old == nil {
+		return Decision{Refusal: unreadable(t.req, orNoObject(err))}
+	}
+	if dig(o.old, "metadata", "deletionTimestamp") == absent || !t.req.User.isOneOf(controllers("namespace-controller")) {
+		return session(t)
+	}
+	for _, obj := range []map[string]any{o.old, o.new} {
+		strip(obj, true)
+		delete(obj, "spec")
+	}
+	if !equal(at(o.old, "metadata"), at(o.new, "metadata")) {
+		return Decision{Refusal: noRule(t.req)}
+	}
+	return Decision{Reason: ByController}
+}
+
+// approve lets kube-controller-manager approve the kubelets' own requests.
+func approve(t *tracing) Decision {
+	if t.req.User.isOneOf(controllers("certificate-controller")) {
+		return status(t)
+	}
+	return session(t)
+}
+
+// evict is a deletion that asks the disruption budgets first.
+func evict(t *tracing) Decision {
+	ref := gitindex.Ref{Kind: "Pod", Namespace: t.req.Namespace, Name: t.req.Name}
+	return t.brokenFor(ref, t.removal(ref, nil))
 }
 
 // remove decides DELETE: what Git still declares stays. In a collection
@@ -35,17 +180,47 @@ func remove(t *tracing) Decision {
 	if ref.Name == "" {
 		return Decision{Refusal: unreadable(t.req, errors.New("the deletion names no object"))}
 	}
+	return t.brokenFor(ref, t.removal(ref, old))
+}
+
+func (t *tracing) removal(ref gitindex.Ref, old map[string]any) Decision {
+	if r := t.notReady(); r != nil {
+		return Decision{Refusal: r}
+	}
+	if t.namespaceEnds(ref) {
+		return Decision{Reason: ByController}
+	}
+	removed := false
 	for i := range t.rule.Origins {
 		source := &t.rule.Origins[i]
 		s := t.view.Index[source.Origin]
-		if e := s.Lookup(ref); e != nil && len(e.Current) > 0 && source.Fills(ref) {
+		e := s.Lookup(ref)
+		if e != nil && len(e.Current) > 0 && source.Fills(ref) {
 			return Decision{Refusal: stillInGit(ref, e), Manifest: e.Current[0]}
 		}
+		removed = removed || e != nil && len(e.Past) > 0
 		if r := takesAlong(source, s, ref, old); r != nil {
 			return Decision{Refusal: r}
 		}
 	}
+	if isOwnKind(ref) && !removed {
+		return Decision{Refusal: ownDeletion(ref)}
+	}
 	return Decision{Reason: NotDeclared}
+}
+
+// isOwnKind reports what Gitward itself decides by. Its deletion would open the
+// gate, so that it is Git's alone even where Git never declared it.
+func isOwnKind(ref gitindex.Ref) bool { return ref.Group == "gitward.dev" }
+
+// namespaceEnds reports that the namespace controller clears a Namespace whose
+// deletion was admitted, or that the garbage collector follows it.
+func (t *tracing) namespaceEnds(ref gitindex.Ref) bool {
+	if ref.Namespace == "" || t.view.Live == nil || !t.req.User.isOneOf(controllers("namespace-controller")) {
+		return false
+	}
+	namespace := t.view.Live.Find(gitindex.Ref{Kind: "Namespace", Name: ref.Namespace})
+	return namespace != nil && namespace.Deleting
 }
 
 // takesAlong refuses the deletion of what others live in: with a Namespace go
@@ -68,14 +243,11 @@ func takesAlong(source *Source, s *gitindex.Snapshot, ref gitindex.Ref, old map[
 
 // status decides writes to the status subresource. The status itself is the
 // controllers' business; but most kinds let such a request write metadata too,
-// so metadata must stay as it is.
+// so metadata must stay as it is, but for what a controller writes there.
 func status(t *tracing) Decision {
 	o, err := t.req.decode()
-	if err != nil {
-		return Decision{Refusal: unreadable(t.req, err)}
-	}
-	if o.new == nil || o.old == nil {
-		return Decision{Refusal: unreadable(t.req, errors.New("the review carries no object"))}
+	if err != nil || o.new == nil || o.old == nil {
+		return Decision{Refusal: unreadable(t.req, orNoObject(err))}
 	}
 	s := newSubject(t.view.Schemas, t.req, o)
 	for _, k := range append(sortedKeys(s.newStamps), sortedKeys(s.oldStamps)...) {
@@ -84,82 +256,29 @@ func status(t *tracing) Decision {
 			return Decision{Refusal: badStamp(t.req, k, ForgedStamp)}
 		}
 	}
-	if !equal(at(s.old, "metadata"), at(s.new, "metadata")) {
-		return Decision{Refusal: metadataThroughStatus(t.req, s)}
-	}
-	return Decision{Reason: NoChange}
-}
-
-// scalable maps the resources with a scale subresource, with their group, to
-// their kind.
-var scalable = map[string]gitindex.Ref{
-	"deployments.apps":       {Group: "apps", Kind: "Deployment"},
-	"replicasets.apps":       {Group: "apps", Kind: "ReplicaSet"},
-	"statefulsets.apps":      {Group: "apps", Kind: "StatefulSet"},
-	"replicationcontrollers": {Kind: "ReplicationController"},
-}
-
-// scale decides the scale subresource: the number must be Git's. (An autoscaler
-// that Git declares will be a reason of its own.)
-func scale(t *tracing) Decision {
-	resource := t.req.Resource
-	if t.req.ResourceGroup != "" {
-		resource += "." + t.req.ResourceGroup
-	}
-	ref, ok := scalable[resource]
-	if !ok {
-		return Decision{Refusal: noRule(t.req)}
-	}
-	ref.Namespace, ref.Name = t.req.Namespace, t.req.Name
-	o, err := t.req.decode()
-	if err != nil {
-		return Decision{Refusal: unreadable(t.req, err)}
-	}
-	if o.new == nil || o.old == nil {
-		return Decision{Refusal: unreadable(t.req, errors.New("the review carries no object"))}
-	}
-	replicas := dig(o.new, "spec", "replicas")
-	if replicas == absent {
-		replicas = int64(0) // Scale leaves zero out
-	}
-	before := dig(o.old, "spec", "replicas")
-	if before == absent {
-		before = int64(0)
-	}
-	strip(o.old, true)
-	strip(o.new, true) // which may be one map; then there is nothing left to take
-	if !equal(at(o.old, "metadata"), at(o.new, "metadata")) {
-		return Decision{Refusal: noRule(t.req)}
-	}
-	if equal(before, replicas) {
+	if equal(at(s.old, "metadata"), at(s.new, "metadata")) {
 		return Decision{Reason: NoChange}
 	}
-	return t.replicas(ref, before, replicas)
+	c := t.changes(s.onlyMetadata())
+	if len(c.violations) > 0 {
+		return Decision{Refusal: metadataThroughStatus(t.req, s)}
+	}
+	return Decision{Reason: ByController, Reasons: c.reasons}
 }
 
-// replicas looks for a candidate that wants this many.
-func (t *tracing) replicas(ref gitindex.Ref, before, replicas any) Decision {
-	var closest *gitindex.Manifest
-	var want any
-	candidates := t.candidates(ref)
-	for _, c := range candidates {
-		if c.refused != "" || c.past != nil {
-			continue // a superseded manifest counts as a whole or not at all
-		}
-		canonical, err := decodeObject(c.manifest.Canonical)
-		if err != nil || canonical == nil {
-			continue
-		}
-		if equal(dig(canonical, "spec", "replicas"), replicas) {
-			return Decision{Reason: ByGit, Manifest: c.manifest}
-		}
-		if closest == nil {
-			closest, want = c.manifest, dig(canonical, "spec", "replicas")
-		}
+// onlyMetadata is the subject without anything else.
+func (s *subject) onlyMetadata() *subject {
+	only := *s
+	only.old = map[string]any{"metadata": at(s.old, "metadata")}
+	only.new = map[string]any{"metadata": at(s.new, "metadata")}
+	return &only
+}
+
+var errNoObject = errors.New("the review carries no object")
+
+func orNoObject(err error) error {
+	if err == nil {
+		return errNoObject
 	}
-	if closest == nil {
-		return Decision{Refusal: t.refuseUnknown(ref)}
-	}
-	d := Difference{Path: "spec.replicas", Old: before, New: replicas, Want: want}
-	return Decision{Refusal: t.differs(ref, closest, []Difference{d}), Manifest: closest}
+	return err
 }

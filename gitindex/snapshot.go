@@ -80,6 +80,15 @@ func (s *Snapshot) DeclaresKind(group, kind string) int {
 	return s.perKind[groupKind{group, kind}]
 }
 
+// OfKind lists what is currently declared of a kind, in the order of namespace
+// and name.
+func (s *Snapshot) OfKind(group, kind string) []*Manifest {
+	if s.names == nil {
+		return nil
+	}
+	return s.names()[groupKind{group, kind}]
+}
+
 // Seal computes what lookups need from Objects. Call it once, before the
 // snapshot is published.
 func (s *Snapshot) Seal() *Snapshot {
