@@ -187,7 +187,7 @@ func (t *tracing) removal(ref gitindex.Ref, old map[string]any) Decision {
 	if r := t.notReady(); r != nil {
 		return Decision{Refusal: r}
 	}
-	if t.namespaceEnds(ref) {
+	if t.namespaceEnds(ref) || t.wornOut(ref, old) {
 		return Decision{Reason: ByController}
 	}
 	removed := false
@@ -221,6 +221,22 @@ func (t *tracing) namespaceEnds(ref gitindex.Ref) bool {
 	}
 	namespace := t.view.Live.Find(gitindex.Ref{Kind: "Namespace", Name: ref.Namespace})
 	return namespace != nil && namespace.Deleting
+}
+
+// deleters take away what has had its time, also where Git declares it: a bare
+// Pod whose Node is gone, a Job that finished.
+var deleters = map[string][]string{
+	"Pod": append(controllers("pod-garbage-collector", "node-controller", "taint-eviction-controller", "device-taint-eviction-controller"),
+		scheduler),
+	"Job.batch": controllers("ttl-after-finished-controller"),
+}
+
+func (t *tracing) wornOut(ref gitindex.Ref, old map[string]any) bool {
+	u := &t.req.User
+	if ref.GroupKind() == "Pod" && u.node() != "" && text(dig(old, "spec", "nodeName")) == u.node() {
+		return true
+	}
+	return u.isOneOf(deleters[ref.GroupKind()])
 }
 
 // takesAlong refuses the deletion of what others live in: with a Namespace go
