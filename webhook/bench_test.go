@@ -189,7 +189,7 @@ func connect(b *testing.B, h http.Handler) *peer {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- webhook.Serve(ctx, listener, h, certFile, keyFile) }()
+	go func() { done <- webhook.Serve(ctx, listener, h, webhook.TLS{CertFile: certFile, KeyFile: keyFile}) }()
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca.PEM)
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}

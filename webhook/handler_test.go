@@ -289,7 +289,7 @@ func TestServe(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- Serve(ctx, l, handler(t, nil), cert, key) }()
+	go func() { done <- Serve(ctx, l, handler(t, nil), TLS{CertFile: cert, KeyFile: key}) }()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: pool}}}
 	post := func() (*http.Response, error) {
 		return client.Post("https://"+l.Addr().String()+"/validate?timeout=5s", "application/json", strings.NewReader(reviewOf("u", configMap("1", ""), "")))

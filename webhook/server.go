@@ -3,22 +3,42 @@ package webhook
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 )
 
-// Serve answers on listener until ctx ends, then drains for a few seconds. The
-// certificate is read again when its files change.
-func Serve(ctx context.Context, listener net.Listener, h http.Handler, certFile, keyFile string) error {
-	watcher, err := certwatcher.New(certFile, keyFile)
+// TLS names the files that connections rest on.
+type TLS struct {
+	// CertFile and KeyFile are read again when they change.
+	CertFile, KeyFile string
+	// ClientCAFile, if set, holds the authorities of those who may ask: the API
+	// server shows a certificate of theirs, and nobody else is listened to.
+	ClientCAFile string
+}
+
+// Serve answers on listener until ctx ends, then drains for a few seconds.
+func Serve(ctx context.Context, listener net.Listener, h http.Handler, files TLS) error {
+	watcher, err := certwatcher.New(files.CertFile, files.KeyFile)
 	if err != nil {
 		return fmt.Errorf("reading the serving certificate: %w", err)
+	}
+	config := &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: watcher.GetCertificate,
+		// The API server speaks HTTP/1.1 to services; without HTTP/2 there are no
+		// streams to reset or to flood.
+		NextProtos: []string{"http/1.1"},
+	}
+	if err := files.demandClients(config); err != nil {
+		return err
 	}
 	watchErr := make(chan error, 1)
 	go func() { watchErr <- watcher.Start(ctx) }()
@@ -30,13 +50,7 @@ func Serve(ctx context.Context, listener net.Listener, h http.Handler, certFile,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
-		TLSConfig: &tls.Config{
-			MinVersion:     tls.VersionTLS12,
-			GetCertificate: watcher.GetCertificate,
-			// The API server speaks HTTP/1.1 to services; without HTTP/2 there
-			// are no streams to reset or to flood.
-			NextProtos: []string{"http/1.1"},
-		},
+		TLSConfig:         config,
 	}
 	done := make(chan error, 1)
 	go func() { done <- server.ServeTLS(listener, "", "") }()
@@ -53,6 +67,21 @@ func Serve(ctx context.Context, listener net.Listener, h http.Handler, certFile,
 	defer cancel()
 	if err := server.Shutdown(drain); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("draining: %w", err)
+	}
+	return nil
+}
+
+func (f TLS) demandClients(config *tls.Config) error {
+	if f.ClientCAFile == "" {
+		return nil
+	}
+	pem, err := os.ReadFile(f.ClientCAFile)
+	if err != nil {
+		return fmt.Errorf("reading the clients' authorities: %w", err)
+	}
+	config.ClientCAs, config.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
+	if !config.ClientCAs.AppendCertsFromPEM(pem) {
+		return fmt.Errorf("reading the clients' authorities: %s holds no certificate", f.ClientCAFile)
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ import (
 type serveOptions struct {
 	listen, health    string
 	certFile, keyFile string
+	clientCA          string
 	config            string
 	kubeconfig        string
 	namespace         string
@@ -53,6 +54,7 @@ cluster is then needed only for the schemas of its custom resources.`,
 	f.StringVar(&o.health, "health-listen", ":8081", "address of /healthz and /readyz (HTTP)")
 	f.StringVar(&o.certFile, "tls-cert-file", "/etc/gitward/tls/tls.crt", "serving certificate; read again when it changes")
 	f.StringVar(&o.keyFile, "tls-key-file", "/etc/gitward/tls/tls.key", "its key")
+	f.StringVar(&o.clientCA, "client-ca-file", "", "authorities of the clients that may ask; the API server shows its certificate when its AdmissionConfiguration says so")
 	f.StringVar(&o.config, "config", "", "directory with Origins, Gates and Secrets, in place of the cluster's")
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file; default: in-cluster, or $KUBECONFIG")
 	f.StringVar(&o.namespace, "namespace", "gitward-system", "Gitward's own namespace, where Secrets are read")
@@ -106,7 +108,7 @@ func serve(ctx context.Context, o *serveOptions, stdout, stderr io.Writer) error
 	}
 	handler := &webhook.Handler{Gate: p.gate(lines, true), Log: log, Budget: webhook.NewBudget(128 << 20)}
 	log.Info("serving", "listen", listener.Addr().String(), "version", version)
-	err = webhook.Serve(ctx, listener, handler, o.certFile, o.keyFile)
+	err = webhook.Serve(ctx, listener, handler, webhook.TLS{CertFile: o.certFile, KeyFile: o.keyFile, ClientCAFile: o.clientCA})
 	cancel(err)
 	if cause := context.Cause(ctx); err == nil && !errors.Is(cause, context.Canceled) {
 		return cause
