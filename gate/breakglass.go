@@ -23,7 +23,7 @@ func (t *tracing) emergency(s *subject, refused Decision) Decision {
 	if !asked || s.unchanged() && s.oldStamps[StampBreakGlass] == reason {
 		return refused
 	}
-	use, why := t.use(s.ref, reason, s.oldStamps[StampBreakGlass])
+	use, why := t.use(s.ref, reason)
 	if why != "" {
 		// What refused the change is what has to be mended; that the glass did not
 		// break comes second.
@@ -36,7 +36,7 @@ func (t *tracing) emergency(s *subject, refused Decision) Decision {
 }
 
 // use is what breaking the glass now comes to, or why it may not be.
-func (t *tracing) use(ref gitindex.Ref, reason, before string) (*Use, string) {
+func (t *tracing) use(ref gitindex.Ref, reason string) (*Use, string) {
 	b := t.rule.BreakGlass
 	switch {
 	case b == nil:

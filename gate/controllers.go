@@ -83,7 +83,7 @@ var controllerRules = indexControllerRules([]controllerRule{
 	// The garbage collector takes its two finalizers and dead owners off
 	// anything.
 	{[]string{"*"}, "metadata.finalizers[]", controllers("generic-garbage-collector"), isFinalizer("foregroundDeletion", "orphan"), false},
-	{[]string{"*"}, "metadata.ownerReferences", controllers("generic-garbage-collector"), nil, true},
+	{[]string{"*"}, "metadata.ownerReferences", garbageCollector, isFewerOwners, true},
 
 	// cert-manager's cainjector, where Git asks for it.
 	{[]string{"CustomResourceDefinition.apiextensions.k8s.io"}, "spec.conversion.webhook.clientConfig.caBundle", caInjector, asksForCA, true},
@@ -91,6 +91,8 @@ var controllerRules = indexControllerRules([]controllerRule{
 
 	{fluxKinds, "metadata.finalizers[]", fluxControllers, isFinalizer("finalizers.fluxcd.io"), false},
 })
+
+var garbageCollector = controllers("generic-garbage-collector")
 
 var caInjector = []string{accountPrefix + "cert-manager:cert-manager-cainjector", accountPrefix + "cert-manager:cainjector"}
 
@@ -151,6 +153,16 @@ func isFinalizer(names ...string) func(*comparison, values) bool {
 	return func(c *comparison, _ values) bool {
 		return slices.Contains(names, c.path[len(c.path)-1].name)
 	}
+}
+
+// isFewerOwners: the garbage collector alone takes owners off, and adds none.
+func isFewerOwners(c *comparison, v values) bool {
+	for _, n := range asList(v.new) {
+		if !slices.ContainsFunc(asList(v.old), func(o any) bool { return equal(at(o, "uid"), at(n, "uid")) }) {
+			return false
+		}
+	}
+	return c.user().isOneOf(garbageCollector)
 }
 
 // isAggregated: only a ClusterRole that says so gets its rules from others.

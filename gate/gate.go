@@ -248,16 +248,15 @@ func (g *Gate) finish(req *Request, d Decision) Decision {
 	if req.DryRun {
 		return d
 	}
+	if g.Recorder != nil {
+		if err := g.Recorder.Record(req, &d); err != nil {
+			d.Allowed = false
+			d.Refusal = &Refusal{Kind: NotRecorded, Head: req.What() + " was not decided: the record could not be written",
+				Do: "try again; an administrator finds more in Gitward's log"}
+		}
+	}
 	if d.Allowed && d.Reason == BrokenGlass {
 		g.Ledger.Note(*d.BreakGlass)
-	}
-	if g.Recorder == nil {
-		return d
-	}
-	if err := g.Recorder.Record(req, &d); err != nil {
-		d.Allowed = false
-		d.Refusal = &Refusal{Kind: NotRecorded, Head: req.What() + " was not decided: the record could not be written",
-			Do: "try again; an administrator finds more in Gitward's log"}
 	}
 	return d
 }

@@ -30,7 +30,7 @@ var platformRules = indexPlatformRules([]platformRule{
 	{"Node", "", "*", []string{nodePrefix}, isOwnNode},
 	{"CSINode.storage.k8s.io", "", "*", []string{nodePrefix}, isOwnNode},
 	{"CertificateSigningRequest.certificates.k8s.io", "", "*", []string{nodePrefix, "system:bootstrap:"}, nil},
-	{"ResourceSlice.resource.k8s.io", "", "*", []string{nodePrefix}, nil},
+	{"ResourceSlice.resource.k8s.io", "", "*", []string{nodePrefix}, isOnOwnNode},
 	{"Pod", "*", "*", []string{nodePrefix}, isOwnMirror},
 	{"Event", "*", "*", machines, nil},
 	{"Event.events.k8s.io", "*", "*", machines, nil},
@@ -112,8 +112,11 @@ func (r *platformRule) keptBy(u *User) bool {
 	return false
 }
 
-// isBareAccount: an account with nothing but its name grants nothing.
-func isBareAccount(_ *Request, o objects) bool {
+// isBareAccount: a new account with nothing but its name grants nothing.
+func isBareAccount(req *Request, o objects) bool {
+	if req.Operation != Create {
+		return false
+	}
 	for k := range o.new {
 		switch k {
 		case "apiVersion", "kind", "metadata":
@@ -127,6 +130,10 @@ func isBareAccount(_ *Request, o objects) bool {
 // isOwnNode: a kubelet keeps the objects that have its Node's name.
 func isOwnNode(req *Request, o objects) bool {
 	return text(dig(o.new, "metadata", "name")) == req.User.node()
+}
+
+func isOnOwnNode(req *Request, o objects) bool {
+	return text(dig(o.new, "spec", "nodeName")) == req.User.node()
 }
 
 // isOwnMirror: a kubelet shows a static Pod of its own as a mirror, which runs

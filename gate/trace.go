@@ -209,15 +209,19 @@ func write(t *tracing) Decision {
 // Git, what Git declares needs nothing else, and what it does not may be made by
 // a controller or in an emergency.
 func (t *tracing) reasonFor(s *subject, o objects) Decision {
-	if isPlatform(t.req, s.ref, o) {
+	if isPlatform(t.req, s.ref, o) && (s.old == nil || t.counted(s.ref) == nil) {
 		return Decision{Reason: Platform}
 	}
 	if r := t.notReady(); r != nil {
 		return Decision{Refusal: r}
 	}
 	d := t.weigh(s)
-	if d.Refusal != nil && d.Refusal.Kind == NotInGit {
-		d = t.untraced(s, d)
+	if d.Refusal != nil && t.counted(s.ref) == nil {
+		// What does not count, such as an unsigned commit, must not stand in the way
+		// of what would be admitted without it.
+		if other := t.untraced(s, d); other.Refusal == nil || d.Refusal.Kind == NotInGit {
+			d = other
+		}
 	}
 	if d.Refusal != nil {
 		d = t.emergency(s, d)

@@ -89,6 +89,9 @@ func ask(*tracing) Decision { return Decision{Reason: NoChange} }
 
 // session decides what no file in Git can declare.
 func session(t *tracing) Decision {
+	if r := t.movedStamp(); r != nil {
+		return Decision{Refusal: r}
+	}
 	if t.allowsVerb() {
 		return Decision{Reason: ByRule}
 	}
@@ -98,6 +101,27 @@ func session(t *tracing) Decision {
 		return t.brokenFor(pod, d)
 	}
 	return d
+}
+
+// movedStamp refuses a write to a subresource that would change a stamp.
+func (t *tracing) movedStamp() *Refusal {
+	if t.req.Operation != Update {
+		return nil
+	}
+	o, err := t.req.decode()
+	switch {
+	case err != nil || o.new == nil || o.old == nil:
+		return unreadable(t.req, orNoObject(err))
+	case o.same():
+		return nil
+	}
+	was, now := strip(o.old, false), strip(o.new, false)
+	for _, k := range append(sortedKeys(now), sortedKeys(was)...) {
+		if was[k] != now[k] {
+			return badStamp(t.req, k, ForgedStamp)
+		}
+	}
+	return nil
 }
 
 // bind lets the scheduler place Pods. The API server copies a binding's
