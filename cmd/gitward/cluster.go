@@ -71,6 +71,13 @@ func newManager(o *serveOptions, p *process) (manager.Manager, error) {
 	if err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return watchCRDs(ctx, mgr.GetCache(), p) })); err != nil {
 		return nil, err
 	}
+	watcher, err := p.watchLive(config)
+	if err != nil {
+		return nil, err
+	}
+	if err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { watcher.Run(ctx); return nil })); err != nil {
+		return nil, err
+	}
 	if o.config != "" {
 		return mgr, nil
 	}

@@ -12,8 +12,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"github.com/gitward/gitward/api/v1alpha1"
 	"github.com/gitward/gitward/gate"
+	"github.com/gitward/gitward/gate/live"
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/canonical"
 	"github.com/gitward/gitward/gitindex/controller"
@@ -33,13 +36,16 @@ type process struct {
 	index    gitindex.Index
 	rules    []gate.Rule
 	gatesSet bool
-	live     map[string][]byte // CRDs of the cluster, by name
+	crdsLive map[string][]byte // CRDs of the cluster, by name
 	crds     map[string]string // the CRDs that schemas were made from
 	schemas  *canonical.Schemas
+	live     *live.Cache // nil where no cluster is watched
+	watcher  *live.Watcher
+	owners   []schema.GroupKind // that the Gates speak of
 }
 
 func newProcess(stateDir string, allowLocal bool, log *slog.Logger) *process {
-	p := &process{stateDir: stateDir, allowLocal: allowLocal, log: log, live: map[string][]byte{}}
+	p := &process{stateDir: stateDir, allowLocal: allowLocal, log: log, crdsLive: map[string][]byte{}}
 	p.schemas, _ = canonical.New()
 	p.hub = &controller.Hub{Publish: p.setIndex, Log: log}
 	p.rebuild()
@@ -54,9 +60,13 @@ func (p *process) setIndex(x gitindex.Index) {
 }
 
 func (p *process) setGates(gates []v1alpha1.Gate) {
-	r := rules(gates)
+	r, owners := rules(gates), ownerKinds(gates)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.owners = owners
+	if p.watcher != nil {
+		p.watcher.Want(owners)
+	}
 	p.rules, p.gatesSet = r, true
 	p.rebuild()
 }
@@ -67,9 +77,9 @@ func (p *process) setCRD(name string, crd []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if crd == nil {
-		delete(p.live, name)
+		delete(p.crdsLive, name)
 	} else {
-		p.live[name] = crd
+		p.crdsLive[name] = crd
 	}
 	p.rebuild()
 }
@@ -89,6 +99,9 @@ func (p *process) rebuild() {
 		p.schemas, p.crds = schemas, now
 	}
 	v := &gate.View{Index: p.index, Schemas: p.schemas, Rules: p.rules}
+	if p.live != nil {
+		v.Live = p.live
+	}
 	if !p.gatesSet {
 		v.NotReady = "the Gates have not been read yet"
 	}
@@ -102,9 +115,9 @@ func (p *process) rebuild() {
 // object.
 func (p *process) definitions() map[string][]byte {
 	crds := map[string][]byte{}
-	for _, name := range slices.Sorted(maps.Keys(p.live)) {
-		if kind, ok := definedKind(name, p.live[name]); ok {
-			crds[kind] = p.live[name]
+	for _, name := range slices.Sorted(maps.Keys(p.crdsLive)) {
+		if kind, ok := definedKind(name, p.crdsLive[name]); ok {
+			crds[kind] = p.crdsLive[name]
 		}
 	}
 	for _, origin := range slices.Sorted(maps.Keys(p.index)) {
@@ -183,6 +196,14 @@ func (p *process) ready() error {
 	v := p.view.Load()
 	if v.NotReady != "" {
 		return errors.New(v.NotReady)
+	}
+	p.mu.Lock()
+	cache := p.live
+	p.mu.Unlock()
+	if cache != nil {
+		if err := cache.Ready(); err != nil {
+			return err
+		}
 	}
 	for _, r := range v.Rules {
 		for _, o := range r.Origins {

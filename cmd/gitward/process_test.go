@@ -45,7 +45,7 @@ func TestWhoDefinesAKind(t *testing.T) {
 		}
 	}
 	live := crdJSON("foos.example.com", "example.com", "Foo", "the cluster's")
-	p.live["foos.example.com"] = live
+	p.crdsLive["foos.example.com"] = live
 	if got := p.definitions(); string(got["Foo.example.com"]) != string(live) {
 		t.Errorf("Git's goes before the cluster's: %s", got)
 	}

@@ -30,6 +30,7 @@ var rooms = map[string]room{
 	"gitindex/controller": {imports: []string{"api/v1alpha1", "gitindex", "gitindex/object", "gitindex/gitrepo", "gitindex/signature", "gitindex/render", "gitindex/canonical"}},
 	"policy":              {imports: []string{"gitindex"}, quiet: true},
 	"gate":                {imports: []string{"gitindex", "gitindex/canonical", "policy"}, quiet: true},
+	"gate/live":           {imports: []string{"gate", "gitindex"}},
 	"webhook":             {imports: []string{"gate", "gitindex", "policy"}},
 	"audit":               {imports: []string{"gate", "gitindex", "policy"}},
 	"api/v1alpha1":        {quiet: true, libraries: []string{"k8s.io/apimachinery"}},
