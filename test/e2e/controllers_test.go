@@ -14,6 +14,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -323,6 +324,12 @@ type hands struct {
 }
 
 func newHands(l *lab) *hands {
+	l.t.Helper()
+	// Nodes are authorised by an authoriser of their own, which is not on here.
+	_, err := l.kube.RbacV1().ClusterRoleBindings().Create(context.Background(), &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "nodes"},
+		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "system:node"},
+		Subjects: []rbacv1.Subject{{Kind: "User", APIGroup: rbacv1.GroupName, Name: kubeletUser}}}, metav1.CreateOptions{})
+	l.check(err)
 	return &hands{l: l, scheduler: must(kubernetes.NewForConfig(l.plane.RESTConfig(kubeScheduler))),
 		kubelet: must(kubernetes.NewForConfig(l.plane.RESTConfig(kubeletUser)))}
 }
