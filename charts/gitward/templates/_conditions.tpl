@@ -1,0 +1,69 @@
+{{/*
+What is never asked about. The API server works these out by itself, so that they
+hold with every replica dead: they are what a cluster needs to come up again, and
+Gitward with it. Nothing else belongs here. docs/install.md has them as a table,
+which a test holds against this file.
+*/}}
+{{- define "gitward.matchConditions" -}}
+- name: no-leases-and-events
+  expression: >-
+    !(request.resource.group == "coordination.k8s.io" && request.resource.resource == "leases") &&
+    !(request.resource.group in ["", "events.k8s.io"] && request.resource.resource == "events")
+- name: no-questions-about-rights
+  expression: '!(request.resource.group in ["authentication.k8s.io", "authorization.k8s.io"])'
+- name: no-status-without-metadata
+  expression: >-
+    !(has(request.subResource) && request.subResource == "status" && object != null && oldObject != null &&
+    object.metadata.?labels == oldObject.metadata.?labels &&
+    object.metadata.?annotations == oldObject.metadata.?annotations &&
+    object.metadata.?finalizers == oldObject.metadata.?finalizers &&
+    object.metadata.?ownerReferences == oldObject.metadata.?ownerReferences)
+- name: no-bootstrap-of-the-api-server
+  expression: >-
+    !(request.userInfo.username == "system:apiserver" && (
+    request.resource.group == "flowcontrol.apiserver.k8s.io" ||
+    request.resource.group == "internal.apiserver.k8s.io" ||
+    (request.resource.group == "networking.k8s.io" && request.resource.resource in ["ipaddresses", "servicecidrs"]) ||
+    (request.resource.group == "apiregistration.k8s.io" && request.operation != "DELETE" && !has(object.spec.service)) ||
+    (request.resource.group == "rbac.authorization.k8s.io" && request.operation != "DELETE" &&
+    object.metadata.?labels["kubernetes.io/bootstrapping"].orValue("") == "rbac-defaults" &&
+    (object.metadata.name.startsWith("system:") || object.metadata.name in ["cluster-admin", "admin", "edit", "view"])) ||
+    (request.resource.group == "scheduling.k8s.io" && request.name.startsWith("system-")) ||
+    (request.resource.group == "" && request.resource.resource == "namespaces" &&
+    request.name in ["default", "kube-system", "kube-public", "kube-node-lease"]) ||
+    (request.resource.group in ["", "discovery.k8s.io"] && request.resource.resource in ["services", "endpoints", "endpointslices"] &&
+    request.namespace == "default" && request.name == "kubernetes") ||
+    (request.resource.group == "" && request.resource.resource == "configmaps" && request.namespace == "kube-system") ||
+    (request.resource.group == "apiextensions.k8s.io" && has(request.subResource) && request.subResource == "status")))
+- name: no-kubelet-about-itself
+  expression: >-
+    !("system:nodes" in request.userInfo.groups && request.userInfo.username.startsWith("system:node:") && (
+    (request.resource.group == "" && request.resource.resource == "nodes") ||
+    (request.resource.group == "storage.k8s.io" && request.resource.resource == "csinodes") ||
+    (request.resource.group == "certificates.k8s.io" && request.operation == "CREATE") ||
+    (request.resource.group == "" && request.resource.resource == "pods" && has(request.subResource) && request.subResource == "status") ||
+    (request.resource.group == "" && request.resource.resource == "pods" && request.operation == "DELETE") ||
+    (request.resource.group == "" && request.resource.resource == "pods" && request.operation == "CREATE" && request.?subResource.orValue("") == "" &&
+    object.metadata.?annotations["kubernetes.io/config.mirror"].hasValue() &&
+    "system:node:" + object.spec.?nodeName.orValue("") == request.userInfo.username) ||
+    (request.resource.group == "" && request.resource.resource == "serviceaccounts" && has(request.subResource) && request.subResource == "token")))
+- name: no-identities-of-the-controllers
+  expression: >-
+    !(request.userInfo.username == "system:kube-controller-manager" && request.namespace == "kube-system" &&
+    request.operation == "CREATE" && request.resource.group == "" && request.resource.resource == "serviceaccounts")
+- name: no-readiness-of-nodes
+  expression: >-
+    !(request.resource.group == "" && request.resource.resource == "nodes" && request.operation == "UPDATE" &&
+    request.userInfo.username in ["system:kube-controller-manager", "system:cloud-controller-manager",
+    "system:serviceaccount:kube-system:node-controller", "system:serviceaccount:kube-system:ttl-controller",
+    "system:serviceaccount:kube-system:cloud-controller-manager"])
+- name: not-gitwards-own-namespace
+  expression: '!(request.namespace == "{{ .Release.Namespace }}" && request.resource.resource != "namespaces")'
+{{- range .Values.webhooks.recoveryNamespaces }}
+- name: recovery-of-{{ . }}
+  expression: >-
+    !(request.namespace == "{{ . }}" && request.resource.group == "" && request.resource.resource == "pods" &&
+    (request.userInfo.username in ["system:kube-controller-manager", "system:kube-scheduler"] ||
+    request.userInfo.username in ["system:serviceaccount:kube-system:daemon-set-controller", "system:serviceaccount:kube-system:replicaset-controller"]))
+{{- end }}
+{{- end }}

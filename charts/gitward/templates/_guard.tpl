@@ -1,0 +1,95 @@
+{{/*
+Who may touch what is Gitward's own. A service account that only claims to be one
+has no uid. A static policy exempts nobody at all: whoever is system:masters can
+impersonate every name.
+*/}}
+{{- define "gitward.trusted" -}}
+{{- if .static -}}
+false
+{{- else -}}
+(request.userInfo.username == "{{ include "gitward.account" .root }}" && request.userInfo.?uid.orValue("") != "")
+{{- range .root.Values.guard.users }} || request.userInfo.username == "{{ . }}"{{ end }}
+{{- range .root.Values.guard.groups }} || "{{ . }}" in request.userInfo.groups{{ end }}
+{{- if eq .root.Values.certs.mode "cert-manager" }} || (request.userInfo.username in ["system:serviceaccount:cert-manager:cert-manager", "system:serviceaccount:cert-manager:cert-manager-cainjector"] && request.userInfo.?uid.orValue("") != "")
+{{- end }}
+{{- end -}}
+{{- end }}
+
+{{/* The parts of Kubernetes that keep Pods, Services and accounts. */}}
+{{- define "gitward.kubernetes" -}}
+request.userInfo.username in ["system:apiserver", "system:kube-controller-manager", "system:kube-scheduler"] ||
+("system:nodes" in request.userInfo.groups && request.userInfo.username.startsWith("system:node:")) ||
+(request.userInfo.?uid.orValue("") != "" && request.userInfo.username in [
+{{- range $i, $c := list "deployment-controller" "replicaset-controller" "endpoint-controller" "endpointslice-controller" "endpointslicemirroring-controller" "generic-garbage-collector" "namespace-controller" "service-account-controller" "root-ca-cert-publisher" "disruption-controller" "resourcequota-controller" "pod-garbage-collector" "node-controller" "taint-eviction-controller" "persistent-volume-binder" "pvc-protection-controller" "ephemeral-volume-controller" "horizontal-pod-autoscaler" }}
+{{- if $i }}, {{ end }}"system:serviceaccount:kube-system:{{ $c }}"{{ end }}])
+{{- end }}
+
+{{- define "gitward.guard.registration" -}}
+failurePolicy: Fail
+matchConstraints:
+  resourceRules:
+  - apiGroups: [admissionregistration.k8s.io]
+    apiVersions: ["*"]
+    operations: [CREATE, UPDATE, DELETE]
+    resources: [validatingwebhookconfigurations, mutatingwebhookconfigurations]
+variables:
+- name: names
+  expression: 'request.operation == "DELETE" ? oldObject.metadata.name : object.metadata.name'
+validations:
+- expression: >-
+    !(variables.names in ["from-git.gitward.dev", "annotate.gitward.dev"]) || {{ include "gitward.trusted" . }}
+  messageExpression: >-
+    variables.names + " is Gitward's own and is changed by its installation alone\n  do    change it in the chart's values, as one of guard.users"
+  reason: Forbidden
+{{- end }}
+
+{{- define "gitward.guard.own" -}}
+failurePolicy: Fail
+matchConstraints:
+  resourceRules:
+  - apiGroups: ["*"]
+    apiVersions: ["*"]
+    operations: [CREATE, UPDATE, DELETE, CONNECT]
+    resources: ["*/*"]
+matchConditions:
+- name: gitwards-own
+  expression: >-
+    (request.namespace == "{{ .root.Release.Namespace }}") ||
+    (request.resource.group == "gitward.dev" && request.?subResource.orValue("") == "status") ||
+    (request.resource.group == "apiextensions.k8s.io" && (request.operation == "DELETE" ? oldObject : object).metadata.name.endsWith(".gitward.dev")) ||
+    (request.resource.group == "rbac.authorization.k8s.io" && (request.operation == "DELETE" ? oldObject : object).metadata.name.startsWith("gitward"))
+- name: not-leases-and-events
+  expression: '!(request.resource.resource in ["leases", "events"])'
+validations:
+- expression: >-
+    {{ include "gitward.trusted" (dict "root" .root "static" false) }} || {{ include "gitward.kubernetes" . | nindent 4 }}
+  messageExpression: >-
+    request.resource.resource + " of Gitward itself are changed by its installation alone\n  do    change them in the chart's values, as one of guard.users"
+  reason: Forbidden
+{{- end }}
+
+{{- define "gitward.guard.stamps" -}}
+failurePolicy: Fail
+matchConstraints:
+  resourceRules:
+  - apiGroups: ["*"]
+    apiVersions: ["*"]
+    operations: [CREATE, UPDATE]
+    resources: ["*/*"]
+matchConditions:
+- name: subresources
+  expression: 'request.?subResource.orValue("") != "" || (request.resource.group == "" && request.resource.resource == "bindings")'
+- name: with-an-object
+  expression: 'object != null && has(object.metadata)'
+variables:
+- name: before
+  expression: 'oldObject != null && has(oldObject.metadata) && has(oldObject.metadata.annotations) ? oldObject.metadata.annotations : {}'
+- name: after
+  expression: 'has(object.metadata.annotations) ? object.metadata.annotations : {}'
+validations:
+- expression: >-
+    variables.after.all(k, !k.startsWith("gitward.dev/") || (k in variables.before && variables.before[k] == variables.after[k])) &&
+    (oldObject == null || variables.before.all(k, !k.startsWith("gitward.dev/") || k in variables.after))
+  message: "the gitward.dev/ annotations are Gitward's own: leave them out"
+  reason: Forbidden
+{{- end }}
