@@ -8,10 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
+	"strings"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
 
 	"github.com/gitward/gitward/charts"
@@ -24,67 +28,54 @@ const (
 	Annotator = "annotate.gitward.dev"
 )
 
+// Namespace is Gitward's own in tests and in the demo.
+const Namespace = "gitward-system"
+
 // Webhooks make the API server ask a Gitward at url ("https://127.0.0.1:9443")
-// whose certificate caPEM vouches for. The judge is asked about everything that
-// changes anything, and must answer; the annotator may be missing.
+// whose certificate caPEM vouches for: the chart's own configurations, for a
+// Gitward that runs outside the cluster.
 func Webhooks(url string, caPEM []byte) (*admissionregistrationv1.ValidatingWebhookConfiguration, *admissionregistrationv1.MutatingWebhookConfiguration) {
-	judge := &admissionregistrationv1.ValidatingWebhookConfiguration{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "admissionregistration.k8s.io/v1", Kind: "ValidatingWebhookConfiguration"},
-		ObjectMeta: metav1.ObjectMeta{Name: Judge},
-		Webhooks: []admissionregistrationv1.ValidatingWebhook{{
-			Name:         Judge,
-			ClientConfig: clientConfig(url+"/validate", caPEM),
-			Rules: rules("*/*", admissionregistrationv1.Create, admissionregistrationv1.Update,
-				admissionregistrationv1.Delete, admissionregistrationv1.Connect),
-			FailurePolicy:           new(admissionregistrationv1.Fail),
-			MatchPolicy:             new(admissionregistrationv1.Equivalent),
-			SideEffects:             new(admissionregistrationv1.SideEffectClassNoneOnDryRun),
-			TimeoutSeconds:          new(int32(10)),
-			AdmissionReviewVersions: []string{"v1"},
-			MatchConditions:         conditions(),
-		}},
+	judge := &admissionregistrationv1.ValidatingWebhookConfiguration{}
+	annotator := &admissionregistrationv1.MutatingWebhookConfiguration{}
+	objects, err := Objects(url, caPEM, nil)
+	for _, o := range objects {
+		switch o.GetName() {
+		case Judge:
+			err = errors.Join(err, runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, judge))
+		case Annotator:
+			err = errors.Join(err, runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, annotator))
+		}
 	}
-	annotator := &admissionregistrationv1.MutatingWebhookConfiguration{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "admissionregistration.k8s.io/v1", Kind: "MutatingWebhookConfiguration"},
-		ObjectMeta: metav1.ObjectMeta{Name: Annotator},
-		Webhooks: []admissionregistrationv1.MutatingWebhook{{
-			Name:                    Annotator,
-			ClientConfig:            clientConfig(url+"/mutate", caPEM),
-			Rules:                   rules("*", admissionregistrationv1.Create, admissionregistrationv1.Update),
-			FailurePolicy:           new(admissionregistrationv1.Ignore),
-			MatchPolicy:             new(admissionregistrationv1.Equivalent),
-			ReinvocationPolicy:      new(admissionregistrationv1.NeverReinvocationPolicy),
-			SideEffects:             new(admissionregistrationv1.SideEffectClassNone),
-			TimeoutSeconds:          new(int32(10)),
-			AdmissionReviewVersions: []string{"v1"},
-			MatchConditions:         conditions(),
-		}},
+	if err != nil || judge.Name == "" || annotator.Name == "" {
+		panic(fmt.Sprintf("the chart is broken: %v", err))
 	}
 	return judge, annotator
 }
 
-func clientConfig(url string, ca []byte) admissionregistrationv1.WebhookClientConfig {
-	return admissionregistrationv1.WebhookClientConfig{URL: &url, CABundle: ca}
-}
-
-func rules(resources string, operations ...admissionregistrationv1.OperationType) []admissionregistrationv1.RuleWithOperations {
-	return []admissionregistrationv1.RuleWithOperations{{
-		Operations: operations,
-		Rule: admissionregistrationv1.Rule{
-			APIGroups: []string{"*"}, APIVersions: []string{"*"}, Resources: []string{resources},
-			Scope: new(admissionregistrationv1.AllScopes),
-		},
-	}}
-}
-
-// conditions keep out what a cluster needs in order to come up at all, and
-// what it writes all the time about itself.
-func conditions() []admissionregistrationv1.MatchCondition {
-	return []admissionregistrationv1.MatchCondition{
-		{Name: "not-the-api-server-itself", Expression: `request.userInfo.username != "system:apiserver"`},
-		{Name: "no-leases", Expression: `!(request.resource.group == "coordination.k8s.io" && request.resource.resource == "leases")`},
-		{Name: "no-events", Expression: `!(request.resource.group in ["", "events.k8s.io"] && request.resource.resource == "events")`},
+// Guard is the chart's guarding policy with its bindings, which the users named
+// may pass beside Gitward itself.
+func Guard(users ...string) ([]*unstructured.Unstructured, error) {
+	list := make([]any, len(users))
+	for i, u := range users {
+		list[i] = u
 	}
+	objects, err := Objects("https://127.0.0.1:1", nil, map[string]any{"guard": map[string]any{"users": list}})
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(objects, func(o *unstructured.Unstructured) bool {
+		return !strings.HasPrefix(o.GetKind(), "ValidatingAdmissionPolicy")
+	}), nil
+}
+
+// Objects are all of the chart's, for a Gitward at url.
+func Objects(url string, caPEM []byte, values map[string]any) ([]*unstructured.Unstructured, error) {
+	if len(caPEM) == 0 {
+		caPEM = []byte("none")
+	}
+	all := map[string]any{"certs": map[string]any{"mode": "secret", "caBundle": string(caPEM)}, "webhooks": map[string]any{"url": url}}
+	maps.Copy(all, values)
+	return charts.Release{Name: "gitward", Namespace: Namespace, Values: all}.Objects()
 }
 
 // ServingCertificate makes a certificate for an address or a name, and the

@@ -35,7 +35,7 @@ var rooms = map[string]room{
 	"audit":               {imports: []string{"gate", "gitindex", "policy"}},
 	"api/v1alpha1":        {quiet: true, libraries: []string{"k8s.io/apimachinery"}},
 	"policies":            {quiet: true, libraries: []string{}},
-	"charts":              {quiet: true, libraries: []string{}},
+	"charts":              {quiet: true, libraries: []string{"helm.sh", "k8s.io/apimachinery", "k8s.io/client-go"}},
 	"cmd/gitward":         {imports: []string{"*"}},
 
 	// Only tests import these; but the demo runs on the first three, so cmd may
@@ -65,7 +65,8 @@ var libraries = []struct {
 	{[]string{"k8s.io/kubernetes", "sigs.k8s.io/structured-merge-diff"}, []string{"gitindex/canonical"}},
 	{[]string{"github.com/ProtonMail/go-crypto", "github.com/hiddeco/sshsig", "github.com/sigstore"},
 		[]string{"gitindex/signature", "test", "test/controlplane", "test/gitserver"}},
-	{[]string{"sigs.k8s.io/kustomize", "helm.sh"}, []string{"gitindex/render"}},
+	{[]string{"sigs.k8s.io/kustomize"}, []string{"gitindex/render"}},
+	{[]string{"helm.sh"}, []string{"gitindex/render", "charts"}},
 	{[]string{"github.com/open-policy-agent"}, []string{"policy"}},
 	{[]string{"sigs.k8s.io/controller-runtime"}, []string{"gitindex/controller", "webhook", "cmd/gitward", "test"}},
 	{[]string{"database/sql", "modernc.org/sqlite", "github.com/jackc"}, []string{"audit"}},
