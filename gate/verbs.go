@@ -2,6 +2,7 @@ package gate
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/gitward/gitward/gitindex"
 )
@@ -187,6 +188,9 @@ func approve(t *tracing) Decision {
 // evict is a deletion that asks the disruption budgets first.
 func evict(t *tracing) Decision {
 	ref := gitindex.Ref{Kind: "Pod", Namespace: t.req.Namespace, Name: t.req.Name}
+	if ref.Name == "" {
+		return Decision{Refusal: unreadable(t.req, errors.New("the eviction names no Pod"))}
+	}
 	return t.brokenFor(ref, t.removal(ref, nil))
 }
 
@@ -247,12 +251,16 @@ func (t *tracing) namespaceEnds(ref gitindex.Ref) bool {
 	return namespace != nil && namespace.Deleting
 }
 
-// deleters take away what has had its time, also where Git declares it: a bare
-// Pod whose Node is gone, a Job that finished.
-var deleters = map[string][]string{
-	"Pod": append(controllers("pod-garbage-collector", "node-controller", "taint-eviction-controller", "device-taint-eviction-controller"),
-		scheduler),
-	"Job.batch": controllers("ttl-after-finished-controller"),
+// deleters take away what has had its time, also where Git declares it: a Pod
+// whose Node is gone or that ended, a Job that finished. Who they are is not
+// enough: the object must look it.
+var deleters = map[string]struct {
+	by   []string
+	over func(old map[string]any) bool
+}{
+	"Pod": {append(controllers("pod-garbage-collector", "node-controller", "taint-eviction-controller", "device-taint-eviction-controller"),
+		scheduler), podIsOver},
+	"Job.batch": {controllers("ttl-after-finished-controller"), jobIsOver},
 }
 
 func (t *tracing) wornOut(ref gitindex.Ref, old map[string]any) bool {
@@ -260,7 +268,23 @@ func (t *tracing) wornOut(ref gitindex.Ref, old map[string]any) bool {
 	if ref.GroupKind() == "Pod" && u.node() != "" && text(dig(old, "spec", "nodeName")) == u.node() {
 		return true
 	}
-	return u.isOneOf(deleters[ref.GroupKind()])
+	d, ok := deleters[ref.GroupKind()]
+	return ok && old != nil && u.isOneOf(d.by) && d.over(old)
+}
+
+func podIsOver(old map[string]any) bool {
+	phase := text(dig(old, "status", "phase"))
+	return text(dig(old, "spec", "nodeName")) != "" || phase == "Succeeded" || phase == "Failed" || dig(old, "metadata", "deletionTimestamp") != absent
+}
+
+func jobIsOver(old map[string]any) bool {
+	if dig(old, "spec", "ttlSecondsAfterFinished") == absent {
+		return false
+	}
+	return slices.ContainsFunc(asList(dig(old, "status", "conditions")), func(c any) bool {
+		kind := text(at(c, "type"))
+		return (kind == "Complete" || kind == "Failed") && at(c, "status") == any("True")
+	})
 }
 
 // takesAlong refuses the deletion of what others live in: with a Namespace go

@@ -24,9 +24,21 @@ type Ref struct {
 // The group is left out; where two groups share a kind, say the group too.
 func (r Ref) String() string {
 	if r.Namespace == "" {
-		return r.Kind + " " + r.Name
+		return r.Kind + " " + plainName(r.Name)
 	}
-	return r.Kind + " " + r.Namespace + "/" + r.Name
+	return r.Kind + " " + r.Namespace + "/" + plainName(r.Name)
+}
+
+// plainName spells out what is not ASCII: RBAC takes any letter in a name, and
+// some look like others.
+func plainName(name string) string {
+	for i := range len(name) {
+		if name[i] >= 0x80 {
+			quoted := strconv.QuoteToASCII(name)
+			return quoted[1 : len(quoted)-1]
+		}
+	}
+	return name
 }
 
 // GroupKind is the ref's kind with its group, as kubectl prints it:

@@ -244,7 +244,7 @@ func deeds(l *lab, ns, stolen string) []attack {
 	}
 	forged := strings.Repeat("0", 40)
 	noNode := "does not have a host assigned"
-	noRule := "has no rule"
+	noRule := "is not allowed: no file in Git can say it"
 	return []attack{
 		{"an object of one's own", create("configmaps", "", configMap(ns, "mine", "1")), "", "ConfigMap " + ns + "/mine is not in Git"},
 		{"a Secret of one's own", create("secrets", "", "apiVersion: v1\nkind: Secret\nmetadata: {name: mine}\nstringData: {key: "+stolen+"}\n"), "",
@@ -312,7 +312,7 @@ func deeds(l *lab, ns, stolen string) []attack {
 			set.SetName("web-evil")
 			set.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "Deployment", Name: "web", UID: web.UID, Controller: new(true)}})
 			return create("replicasets", "", string(must(json.Marshal(set))))(ctx, kube, options)
-		}, "", "ReplicaSet " + ns + "/web-evil is not in Git"},
+		}, "", "is not the controller that makes such objects"},
 	}
 }
 

@@ -13,7 +13,7 @@ which a test holds against this file.
   expression: '!(request.resource.group in ["authentication.k8s.io", "authorization.k8s.io"])'
 - name: no-status-without-metadata
   expression: >-
-    !(has(request.subResource) && request.subResource == "status" && object != null && oldObject != null &&
+    !(request.?subResource.orValue("") == "status" && object != null && oldObject != null &&
     object.metadata.?labels == oldObject.metadata.?labels &&
     object.metadata.?annotations == oldObject.metadata.?annotations &&
     object.metadata.?finalizers == oldObject.metadata.?finalizers &&
@@ -27,29 +27,30 @@ which a test holds against this file.
     (request.resource.group == "apiregistration.k8s.io" && request.operation != "DELETE" && !has(object.spec.service)) ||
     (request.resource.group == "rbac.authorization.k8s.io" && request.operation != "DELETE" &&
     object.metadata.?labels["kubernetes.io/bootstrapping"].orValue("") == "rbac-defaults" &&
-    (object.metadata.name.startsWith("system:") || object.metadata.name in ["cluster-admin", "admin", "edit", "view"])) ||
-    (request.resource.group == "scheduling.k8s.io" && request.name.startsWith("system-")) ||
+    (object.metadata.name.startsWith("system:") || object.metadata.name in ["cluster-admin", "admin", "edit", "view"] ||
+    request.?namespace.orValue("") in ["kube-system", "kube-public"])) ||
+    (request.resource.group == "scheduling.k8s.io" && request.?name.orValue("").startsWith("system-")) ||
     (request.resource.group == "" && request.resource.resource == "namespaces" &&
-    request.name in ["default", "kube-system", "kube-public", "kube-node-lease"]) ||
+    request.?name.orValue("") in ["default", "kube-system", "kube-public", "kube-node-lease"]) ||
     (request.resource.group in ["", "discovery.k8s.io"] && request.resource.resource in ["services", "endpoints", "endpointslices"] &&
-    request.namespace == "default" && request.name == "kubernetes") ||
-    (request.resource.group == "" && request.resource.resource == "configmaps" && request.namespace == "kube-system") ||
-    (request.resource.group == "apiextensions.k8s.io" && has(request.subResource) && request.subResource == "status")))
+    request.?namespace.orValue("") == "default" && request.?name.orValue("") == "kubernetes") ||
+    (request.resource.group == "" && request.resource.resource == "configmaps" && request.?namespace.orValue("") == "kube-system") ||
+    (request.resource.group == "apiextensions.k8s.io" && request.?subResource.orValue("") == "status")))
 - name: no-kubelet-about-itself
   expression: >-
     !("system:nodes" in request.userInfo.groups && request.userInfo.username.startsWith("system:node:") && (
     (request.resource.group == "" && request.resource.resource == "nodes") ||
     (request.resource.group == "storage.k8s.io" && request.resource.resource == "csinodes") ||
     (request.resource.group == "certificates.k8s.io" && request.operation == "CREATE") ||
-    (request.resource.group == "" && request.resource.resource == "pods" && has(request.subResource) && request.subResource == "status") ||
+    (request.resource.group == "" && request.resource.resource == "pods" && request.?subResource.orValue("") == "status") ||
     (request.resource.group == "" && request.resource.resource == "pods" && request.operation == "DELETE") ||
     (request.resource.group == "" && request.resource.resource == "pods" && request.operation == "CREATE" && request.?subResource.orValue("") == "" &&
     object.metadata.?annotations["kubernetes.io/config.mirror"].hasValue() &&
-    "system:node:" + object.spec.?nodeName.orValue("") == request.userInfo.username) ||
-    (request.resource.group == "" && request.resource.resource == "serviceaccounts" && has(request.subResource) && request.subResource == "token")))
+    "system:node:" + object.?spec.?nodeName.orValue("") == request.userInfo.username) ||
+    (request.resource.group == "" && request.resource.resource == "serviceaccounts" && request.?subResource.orValue("") == "token")))
 - name: no-identities-of-the-controllers
   expression: >-
-    !(request.userInfo.username == "system:kube-controller-manager" && request.namespace == "kube-system" &&
+    !(request.userInfo.username == "system:kube-controller-manager" && request.?namespace.orValue("") == "kube-system" &&
     request.operation == "CREATE" && request.resource.group == "" && request.resource.resource == "serviceaccounts")
 - name: no-readiness-of-nodes
   expression: >-
@@ -58,11 +59,11 @@ which a test holds against this file.
     "system:serviceaccount:kube-system:node-controller", "system:serviceaccount:kube-system:ttl-controller",
     "system:serviceaccount:kube-system:cloud-controller-manager"])
 - name: not-gitwards-own-namespace
-  expression: '!(request.namespace == "{{ .Release.Namespace }}" && request.resource.resource != "namespaces")'
+  expression: '!(request.?namespace.orValue("") == "{{ .Release.Namespace }}" && request.resource.resource != "namespaces")'
 {{- range .Values.webhooks.recoveryNamespaces }}
 - name: recovery-of-{{ . }}
   expression: >-
-    !(request.namespace == "{{ . }}" && request.resource.group == "" && request.resource.resource == "pods" &&
+    !(request.?namespace.orValue("") == "{{ . }}" && request.resource.group == "" && request.resource.resource == "pods" &&
     (request.userInfo.username in ["system:kube-controller-manager", "system:kube-scheduler"] ||
     request.userInfo.username in ["system:serviceaccount:kube-system:daemon-set-controller", "system:serviceaccount:kube-system:replicaset-controller"]))
 {{- end }}

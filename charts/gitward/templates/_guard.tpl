@@ -54,7 +54,7 @@ matchConstraints:
 matchConditions:
 - name: gitwards-own
   expression: >-
-    (request.namespace == "{{ .root.Release.Namespace }}") ||
+    (request.?namespace.orValue("") == "{{ .root.Release.Namespace }}") ||
     (request.resource.group == "gitward.dev" && request.?subResource.orValue("") == "status") ||
     (request.resource.group == "apiextensions.k8s.io" && (request.operation == "DELETE" ? oldObject : object).metadata.name.endsWith(".gitward.dev")) ||
     (request.resource.group == "rbac.authorization.k8s.io" && (request.operation == "DELETE" ? oldObject : object).metadata.name.startsWith("gitward"))
