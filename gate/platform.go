@@ -151,7 +151,16 @@ func isLocalService(_ *Request, o objects) bool {
 }
 
 // isBootstrapRole: the roles that the API server makes at its start carry its
-// label, and so do their bindings.
+// label and names of its own, and their bindings name parts of Kubernetes.
 func isBootstrapRole(_ *Request, o objects) bool {
-	return text(dig(o.new, "metadata", "labels", "kubernetes.io/bootstrapping")) == "rbac-defaults"
+	name, namespace := text(dig(o.new, "metadata", "name")), text(dig(o.new, "metadata", "namespace"))
+	known := strings.HasPrefix(name, "system:") || slices.Contains([]string{"cluster-admin", "admin", "edit", "view"}, name) ||
+		namespace == "kube-system" || namespace == "kube-public"
+	return known && text(dig(o.new, "metadata", "labels", "kubernetes.io/bootstrapping")) == "rbac-defaults" &&
+		!slices.ContainsFunc(asList(dig(o.new, "subjects")), func(s any) bool { return !isPartOfKubernetes(s) })
+}
+
+func isPartOfKubernetes(subject any) bool {
+	return strings.HasPrefix(text(at(subject, "name")), "system:") ||
+		text(at(subject, "kind")) == "ServiceAccount" && text(at(subject, "namespace")) == "kube-system"
 }

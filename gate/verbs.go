@@ -3,6 +3,7 @@ package gate
 import (
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/gitward/gitward/gitindex"
 )
@@ -239,7 +240,9 @@ func (t *tracing) removal(ref gitindex.Ref, old map[string]any) Decision {
 
 // isOwnKind reports what Gitward itself decides by. Its deletion would open the
 // gate, so that it is Git's alone even where Git never declared it.
-func isOwnKind(ref gitindex.Ref) bool { return ref.Group == "gitward.dev" }
+func isOwnKind(ref gitindex.Ref) bool {
+	return ref.Group == "gitward.dev" || ref.GroupKind() == "CustomResourceDefinition.apiextensions.k8s.io" && strings.HasSuffix(ref.Name, ".gitward.dev")
+}
 
 // namespaceEnds reports that the namespace controller clears a Namespace whose
 // deletion was admitted, or that the garbage collector follows it.

@@ -28,26 +28,32 @@ which a test holds against this file.
     (request.resource.group == "rbac.authorization.k8s.io" && request.operation != "DELETE" &&
     object.metadata.?labels["kubernetes.io/bootstrapping"].orValue("") == "rbac-defaults" &&
     (object.metadata.name.startsWith("system:") || object.metadata.name in ["cluster-admin", "admin", "edit", "view"] ||
-    request.?namespace.orValue("") in ["kube-system", "kube-public"])) ||
+    request.?namespace.orValue("") in ["kube-system", "kube-public"]) &&
+    object.?subjects.orValue([]).all(s, s.name.startsWith("system:") || (s.kind == "ServiceAccount" && s.?namespace.orValue("") == "kube-system"))) ||
     (request.resource.group == "scheduling.k8s.io" && request.?name.orValue("").startsWith("system-")) ||
     (request.resource.group == "" && request.resource.resource == "namespaces" &&
     request.?name.orValue("") in ["default", "kube-system", "kube-public", "kube-node-lease"]) ||
     (request.resource.group in ["", "discovery.k8s.io"] && request.resource.resource in ["services", "endpoints", "endpointslices"] &&
     request.?namespace.orValue("") == "default" && request.?name.orValue("") == "kubernetes") ||
-    (request.resource.group == "" && request.resource.resource == "configmaps" && request.?namespace.orValue("") == "kube-system") ||
+    (request.resource.group == "" && request.resource.resource == "configmaps" && request.?namespace.orValue("") == "kube-system" &&
+    request.?name.orValue("") in ["extension-apiserver-authentication", "kube-apiserver-legacy-service-account-token-tracking"]) ||
     (request.resource.group == "apiextensions.k8s.io" && request.?subResource.orValue("") == "status")))
 - name: no-kubelet-about-itself
   expression: >-
     !("system:nodes" in request.userInfo.groups && request.userInfo.username.startsWith("system:node:") && (
-    (request.resource.group == "" && request.resource.resource == "nodes") ||
-    (request.resource.group == "storage.k8s.io" && request.resource.resource == "csinodes") ||
-    (request.resource.group == "certificates.k8s.io" && request.operation == "CREATE") ||
-    (request.resource.group == "" && request.resource.resource == "pods" && request.?subResource.orValue("") == "status") ||
-    (request.resource.group == "" && request.resource.resource == "pods" && request.operation == "DELETE") ||
-    (request.resource.group == "" && request.resource.resource == "pods" && request.operation == "CREATE" && request.?subResource.orValue("") == "" &&
+    (request.resource.group == "" && request.resource.resource == "nodes" && request.?subResource.orValue("") in ["", "status"] &&
+    request.operation in ["CREATE", "UPDATE"] && "system:node:" + object.metadata.name == request.userInfo.username) ||
+    (request.resource.group == "storage.k8s.io" && request.resource.resource == "csinodes" &&
+    request.operation in ["CREATE", "UPDATE"] && "system:node:" + object.metadata.name == request.userInfo.username) ||
+    (request.resource.group == "certificates.k8s.io" && request.resource.resource == "certificatesigningrequests" &&
+    request.?subResource.orValue("") == "" && request.operation == "CREATE") ||
+    (request.resource.group == "" && request.resource.resource == "pods" && request.?subResource.orValue("") == "" && request.operation == "DELETE" &&
+    oldObject != null && "system:node:" + oldObject.?spec.?nodeName.orValue("") == request.userInfo.username) ||
+    (request.resource.group == "" && request.resource.resource == "pods" && request.?subResource.orValue("") == "" && request.operation == "CREATE" &&
     object.metadata.?annotations["kubernetes.io/config.mirror"].hasValue() &&
     "system:node:" + object.?spec.?nodeName.orValue("") == request.userInfo.username) ||
-    (request.resource.group == "" && request.resource.resource == "serviceaccounts" && request.?subResource.orValue("") == "token")))
+    (request.resource.group == "" && request.resource.resource == "serviceaccounts" && request.?subResource.orValue("") == "token" &&
+    object.?spec.?boundObjectRef.?kind.orValue("") == "Pod" && object.?spec.?boundObjectRef.?uid.orValue("") != "")))
 - name: no-identities-of-the-controllers
   expression: >-
     !(request.userInfo.username == "system:kube-controller-manager" && request.?namespace.orValue("") == "kube-system" &&
