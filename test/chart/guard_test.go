@@ -51,6 +51,10 @@ func TestGuard(t *testing.T) {
 		"system:masters":                 plane.RESTConfig(controlplane.Admin),
 		"cluster-admin":                  plane.RESTConfig(mallory),
 		"impersonated Gitward":           as(plane.RESTConfig(mallory), "system:serviceaccount:"+install.Namespace+":gitward"),
+		"impersonated controllers":       inGroup(as(plane.RESTConfig(mallory), "system:kube-controller-manager"), "system:masters"),
+		"impersonated scheduler":         inGroup(as(plane.RESTConfig(mallory), "system:kube-scheduler"), "system:masters"),
+		"impersonated kubelet":           inGroup(as(plane.RESTConfig(mallory), "system:node:n1"), "system:nodes", "system:masters"),
+		"impersonated API server":        inGroup(as(plane.RESTConfig(mallory), "system:apiserver"), "system:masters"),
 		"impersonated system:controller": as(plane.RESTConfig(mallory), "system:serviceaccount:kube-system:replicaset-controller"),
 	}
 	for who, config := range people {
@@ -92,6 +96,11 @@ func as(config *rest.Config, user string) *rest.Config {
 	c := rest.CopyConfig(config)
 	c.Impersonate = rest.ImpersonationConfig{UserName: user}
 	return c
+}
+
+func inGroup(config *rest.Config, groups ...string) *rest.Config {
+	config.Impersonate.Groups = groups
+	return config
 }
 
 var dry = []string{metav1.DryRunAll}

@@ -292,7 +292,7 @@ func deeds(l *lab, ns, stolen string) []attack {
 		{"eviction", func(ctx context.Context, kube *kubernetes.Clientset, options []string) error {
 			return kube.PolicyV1().Evictions(ns).Evict(ctx, &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: "box", Namespace: ns},
 				DeleteOptions: &metav1.DeleteOptions{DryRun: options}})
-		}, "", noRule},
+		}, "", "is still in Git"},
 		{"binding", create("pods", "box", "apiVersion: v1\nkind: Binding\nmetadata: {name: box}\ntarget: {kind: Node, name: evil}\n", "binding"), "", noRule},
 		{"a token", func(ctx context.Context, kube *kubernetes.Clientset, options []string) error {
 			_, err := kube.CoreV1().ServiceAccounts(ns).CreateToken(ctx, "robot", &authenticationv1.TokenRequest{}, metav1.CreateOptions{DryRun: options})
