@@ -50,9 +50,12 @@ func restConfig(kubeconfig string) (*rest.Config, error) {
 	return c, nil
 }
 
+// clusterTask makes a task of the manager for the cluster that config names.
+type clusterTask func(config *rest.Config) manager.Runnable
+
 // newManager watches what the cluster says: CRDs always; Origins, Gates and
 // Secrets unless they come from a directory.
-func newManager(o *serveOptions, p *process) (manager.Manager, error) {
+func newManager(o *serveOptions, p *process, tasks ...clusterTask) (manager.Manager, error) {
 	ctrl.SetLogger(logr.FromSlogHandler(p.log.Handler()))
 	config, err := restConfig(o.kubeconfig)
 	if err != nil {
@@ -77,6 +80,11 @@ func newManager(o *serveOptions, p *process) (manager.Manager, error) {
 	}
 	if err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { watcher.Run(ctx); return nil })); err != nil {
 		return nil, err
+	}
+	for _, task := range tasks {
+		if err := mgr.Add(task(config)); err != nil {
+			return nil, err
+		}
 	}
 	if o.config != "" {
 		return mgr, nil

@@ -37,7 +37,7 @@ func nameOfRef(r gitindex.Ref) objectName {
 func requestTo(op gate.Operation, gvk schema.GroupVersionKind, ref gitindex.Ref) *gate.Request {
 	resource, _ := meta.UnsafeGuessKindToResource(gvk)
 	req := &gate.Request{UID: ref.String(), Operation: op, Group: gvk.Group, Version: gvk.Version, Kind: gvk.Kind,
-		Resource: resource.Resource, Namespace: ref.Namespace, Name: ref.Name, DryRun: true}
+		Resource: resource.Resource, ResourceGroup: resource.Group, Namespace: ref.Namespace, Name: ref.Name, DryRun: true}
 	if gvk.Group == "" && gvk.Kind == "Namespace" {
 		req.Namespace = ref.Name
 	}

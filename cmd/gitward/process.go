@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/gitward/gitward/api/v1alpha1"
+	"github.com/gitward/gitward/audit/ledger"
 	"github.com/gitward/gitward/gate"
 	"github.com/gitward/gitward/gate/live"
 	"github.com/gitward/gitward/gitindex"
@@ -29,6 +30,7 @@ type process struct {
 	allowLocal bool
 	log        *slog.Logger
 	hub        *controller.Hub
+	ledger     *ledger.Ledger
 
 	view atomic.Pointer[gate.View]
 
@@ -47,6 +49,7 @@ type process struct {
 func newProcess(stateDir string, allowLocal bool, log *slog.Logger) *process {
 	p := &process{stateDir: stateDir, allowLocal: allowLocal, log: log, crdsLive: map[string][]byte{}}
 	p.schemas, _ = canonical.New()
+	p.ledger = &ledger.Ledger{}
 	p.hub = &controller.Hub{Publish: p.setIndex, Log: log}
 	p.rebuild()
 	return p
@@ -60,6 +63,7 @@ func (p *process) setIndex(x gitindex.Index) {
 }
 
 func (p *process) setGates(gates []v1alpha1.Gate) {
+	p.ledger.Load(gates)
 	r, owners := rules(gates), ownerKinds(gates)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -173,7 +177,7 @@ func digests(crds map[string][]byte) map[string]string {
 
 // gate makes the engine that decides from this process's view.
 func (p *process) gate(recorder gate.Recorder, refresh bool) *gate.Gate {
-	g := &gate.Gate{View: p.view.Load, Recorder: recorder, Now: time.Now}
+	g := &gate.Gate{View: p.view.Load, Recorder: recorder, Ledger: p.ledger, Now: time.Now}
 	if refresh {
 		g.Refresher = refresher{p.hub}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gitward/gitward/audit"
+	"github.com/gitward/gitward/audit/ledger"
 	"github.com/gitward/gitward/webhook"
 )
 
@@ -30,6 +31,7 @@ type serveOptions struct {
 	records           string
 	replica, cluster  string
 	allowLocal        bool
+	guardRegistration bool
 	fetchGap          time.Duration
 	log               logOptions
 }
@@ -63,6 +65,7 @@ cluster is then needed only for the schemas of its custom resources.`,
 	f.StringVar(&o.replica, "replica", hostname(), "name of this replica in records")
 	f.StringVar(&o.cluster, "cluster", "", "name of the cluster in records")
 	f.DurationVar(&o.fetchGap, "fetch-gap", time.Second, "shortest time between two looks at one repository, however many refused requests ask for one")
+	f.BoolVar(&o.guardRegistration, "guard-registration", true, "put the webhook configurations back when they are taken away or changed, and name what was written meanwhile; not with --config")
 	f.BoolVar(&o.allowLocal, "allow-local-repositories", false, "let Origins name repositories on this machine")
 	o.log.flags(f)
 	return c
@@ -103,10 +106,13 @@ func serve(ctx context.Context, o *serveOptions, stdout, stderr io.Writer) error
 	defer stopHealth()
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	if err := startSources(ctx, o, p, &wg, cancel); err != nil {
+	learner := &ledger.Learner{Recorder: lines}
+	g := p.gate(learner, true)
+	tasks := append(registrationGuard(o, p, lines, g), keepLedger(o, p, learner)...)
+	if err := startSources(ctx, o, p, &wg, cancel, tasks...); err != nil {
 		return err
 	}
-	handler := &webhook.Handler{Gate: p.gate(lines, true), Log: log, Budget: webhook.NewBudget(128 << 20)}
+	handler := &webhook.Handler{Gate: g, Log: log, Budget: webhook.NewBudget(128 << 20)}
 	log.Info("serving", "listen", listener.Addr().String(), "version", version)
 	err = webhook.Serve(ctx, listener, handler, webhook.TLS{CertFile: o.certFile, KeyFile: o.keyFile, ClientCAFile: o.clientCA})
 	cancel(err)
@@ -118,7 +124,7 @@ func serve(ctx context.Context, o *serveOptions, stdout, stderr io.Writer) error
 
 // startSources begins reading the configuration, from a directory or from the
 // cluster, and the cluster's custom resource definitions.
-func startSources(ctx context.Context, o *serveOptions, p *process, wg *sync.WaitGroup, fail context.CancelCauseFunc) error {
+func startSources(ctx context.Context, o *serveOptions, p *process, wg *sync.WaitGroup, fail context.CancelCauseFunc, tasks ...clusterTask) error {
 	if o.config != "" {
 		c, err := readConfiguration(o.config)
 		if err != nil {
@@ -131,7 +137,7 @@ func startSources(ctx context.Context, o *serveOptions, p *process, wg *sync.Wai
 			return nil
 		}
 	}
-	mgr, err := newManager(o, p)
+	mgr, err := newManager(o, p, tasks...)
 	if err != nil {
 		return err
 	}

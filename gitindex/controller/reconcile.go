@@ -249,10 +249,17 @@ func (r *GateReconciler) Setup(mgr ctrl.Manager) error {
 		}
 		return out
 	})
-	return ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.Gate{}, ctrlbuilder.WithPredicates(predicate.GenerationChangedPredicate{})).
+	return ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.Gate{}, ctrlbuilder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, debtChanged))).
 		Watches(&v1alpha1.Origin{}, all, ctrlbuilder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Complete(r)
 }
+
+// debtChanged sees what another replica noted of break-glass.
+var debtChanged = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+	before, ok1 := e.ObjectOld.(*v1alpha1.Gate)
+	after, ok2 := e.ObjectNew.(*v1alpha1.Gate)
+	return ok1 && ok2 && !reflect.DeepEqual(before.Status.BreakGlass, after.Status.BreakGlass)
+}}
 
 // Load hands over the Gates as they are now; it is what a start waits for.
 func (r *GateReconciler) Load(ctx context.Context) error {
