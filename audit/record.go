@@ -4,6 +4,7 @@
 package audit
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -11,6 +12,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -48,9 +50,15 @@ type Record struct {
 	Gate    string `json:"gate,omitempty"`
 	Action  string `json:"action,omitempty"`
 	Allowed bool   `json:"allowed"`
+	Refused bool   `json:"refused,omitempty"` // on its merits, whether the Gate let it pass or not
 	Reason  string `json:"reason"`
 	// Paths had another reason than Git, or none; by reason.
 	Paths map[string][]string `json:"paths,omitempty"`
+
+	Owner      string     `json:"owner,omitempty"`      // the kind of the object's controller
+	Root       string     `json:"root,omitempty"`       // what a derived object stems from
+	BreakGlass string     `json:"breakGlass,omitempty"` // the reason that was given
+	Until      *time.Time `json:"until,omitempty"`      // when it ends
 
 	Origin    string            `json:"origin,omitempty"`
 	Commit    string            `json:"commit,omitempty"`
@@ -120,14 +128,51 @@ func (l *Lines) record(req *gate.Request, d *gate.Decision) Record {
 		r.Action = d.Action.String()
 	}
 	if d.Refusal != nil {
-		r.Reason = string(d.Refusal.Kind)
+		r.Reason, r.Refused = string(d.Refusal.Kind), true
 	}
+	if d.Root.Name != "" {
+		r.Root = gitindex.Clean(d.Root.String(), 300)
+	}
+	if u := d.BreakGlass; u != nil {
+		until := u.Until.UTC()
+		r.BreakGlass, r.Until = gitindex.Clean(u.Reason, 300), &until
+	}
+	r.Owner = ownerKind(req)
 	r.Paths = paths(d)
 	if m := d.Manifest; m != nil {
 		r.Origin, r.Commit, r.Path, r.Line, r.Blob = m.Origin, m.Commit.ID, m.Path, m.Line, m.Blob
 		r.Author, r.Signer = m.Commit.Author.String(), m.Commit.Verdict.Signer.String()
 	}
 	return r
+}
+
+// ownerKind is the kind of the object's controller, with its group; empty when it
+// has none.
+func ownerKind(req *gate.Request) string {
+	if !bytes.Contains(req.Object, []byte(`"ownerReferences"`)) {
+		return ""
+	}
+	var o struct {
+		Metadata struct {
+			OwnerReferences []struct {
+				APIVersion, Kind string
+				Controller       bool
+			}
+		}
+	}
+	if json.Unmarshal(req.Object, &o) != nil {
+		return ""
+	}
+	for _, ref := range o.Metadata.OwnerReferences {
+		if ref.Controller {
+			group, _, ok := strings.Cut(ref.APIVersion, "/")
+			if !ok {
+				group = ""
+			}
+			return gitindex.Clean(gitindex.Ref{Group: group, Kind: ref.Kind}.GroupKind(), 200)
+		}
+	}
+	return ""
 }
 
 // paths lists what had another reason than Git, and what had none. Paths name

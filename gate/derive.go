@@ -81,7 +81,7 @@ func (t *tracing) derived(s *subject) (Decision, bool) {
 	if live == nil {
 		return Decision{Refusal: ownerUnknown(t.req, owner), awaits: true}, true
 	}
-	if live.Ref.Namespace != s.ref.Namespace && live.Ref.Namespace != "" || live.Ref.Kind != owner.Kind || live.Ref.Name != owner.Name ||
+	if live.Ref.Namespace != s.ref.Namespace && live.Ref.Namespace != "" && s.ref.Kind != "PersistentVolume" || live.Ref.Kind != owner.Kind || live.Ref.Name != owner.Name ||
 		live.Ref.Group != groupOf(owner.APIVersion) {
 		return Decision{Refusal: notTheController(t.req, owner)}, true
 	}
@@ -110,6 +110,13 @@ func (t *tracing) claimedOwner(s *subject) (Owner, *maker, bool) {
 		return owner, t.operator(kind), true
 	}
 	switch child {
+	case "PersistentVolume":
+		// A provisioner that the Gate names makes a volume for a claim. It names no
+		// owner; the claim that it is bound to stands for one.
+		claim := dig(s.new, "spec", "claimRef")
+		if m := t.operator("PersistentVolumeClaim"); m != nil && dig(s.new, "spec", "csi") != absent && text(at(claim, "uid")) != "" {
+			return Owner{APIVersion: "v1", Kind: "PersistentVolumeClaim", Name: text(at(claim, "name")), UID: text(at(claim, "uid"))}, m, true
+		}
 	case "PersistentVolumeClaim":
 		if o := t.claimsOf(s.ref); o != nil {
 			return ownerOf(o), &claimMaker, true

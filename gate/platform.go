@@ -25,7 +25,6 @@ var platformRules = indexPlatformRules([]platformRule{
 	{"ConfigMap", "kube-public", "cluster-info", controllers("bootstrap-signer"), nil},
 	{"ClusterTrustBundle.certificates.k8s.io", "", "kubernetes.io:*", controllers("kube-apiserver-serving-clustertrustbundle-publisher"), nil},
 	{"VolumeAttachment.storage.k8s.io", "", "*", controllers("attachdetach-controller"), nil},
-	{"PersistentVolume", "", "pvc-*", controllers("persistent-volume-binder"), nil},
 
 	{"Node", "", "*", []string{nodePrefix}, isOwnNode},
 	{"CSINode.storage.k8s.io", "", "*", []string{nodePrefix}, isOwnNode},

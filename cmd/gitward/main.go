@@ -66,7 +66,7 @@ not tell (usage, network, a bug).`,
 	}
 	root.AddCommand(serveCommand())
 	root.AddCommand(checkCommand(), traceCommand(), diffCommand(), signersCommand(), doctorCommand(), versionCommand())
-	root.AddCommand(coverageCommand(), installCommand(), staticManifestCommand(), demoCommand())
+	root.AddCommand(coverageCommand(), impactCommand(), breakglassCommand(), installCommand(), staticManifestCommand(), demoCommand())
 	return root
 }
 

@@ -207,14 +207,7 @@ func (l *lab) setGated(on bool) {
 	ctx := context.Background()
 	registration := l.kube.AdmissionregistrationV1()
 	if on {
-		judge, annotator := install.Webhooks(l.gitward.url(), l.ca)
-		if l.asksAll {
-			judge.Webhooks[0].MatchConditions, annotator.Webhooks[0].MatchConditions = nil, nil
-		}
-		_, err := registration.ValidatingWebhookConfigurations().Create(ctx, judge, metav1.CreateOptions{})
-		l.check(err)
-		_, err = registration.MutatingWebhookConfigurations().Create(ctx, annotator, metav1.CreateOptions{})
-		l.check(err)
+		l.createWebhooks()
 	} else {
 		for _, err := range []error{
 			registration.ValidatingWebhookConfigurations().Delete(ctx, install.Judge, metav1.DeleteOptions{}),
@@ -236,6 +229,19 @@ func (l *lab) setGated(on bool) {
 	})
 	// The two configurations come by two watches: leave the other its moment.
 	time.Sleep(250 * time.Millisecond)
+}
+
+func (l *lab) createWebhooks() {
+	l.t.Helper()
+	ctx, registration := context.Background(), l.kube.AdmissionregistrationV1()
+	judge, annotator := install.Webhooks(l.gitward.url(), l.ca)
+	if l.asksAll {
+		judge.Webhooks[0].MatchConditions, annotator.Webhooks[0].MatchConditions = nil, nil
+	}
+	_, err := registration.ValidatingWebhookConfigurations().Create(ctx, judge, metav1.CreateOptions{})
+	l.check(err)
+	_, err = registration.MutatingWebhookConfigurations().Create(ctx, annotator, metav1.CreateOptions{})
+	l.check(err)
 }
 
 func refusedByGate(err error) bool {
@@ -396,7 +402,7 @@ func (g *gitward) start() {
 	g.lab.check(err)
 	defer logs.Close()
 	g.process = exec.Command(binary(t), "serve", "--kubeconfig", g.lab.plane.Kubeconfig(controlplane.Admin),
-		"--namespace", systemNamespace, "--state-dir", g.stateDir, "--records", g.records, "--log-level", "debug", "--fetch-gap", "20ms",
+		"--namespace", systemNamespace, "--guard-registration=false", "--state-dir", g.stateDir, "--records", g.records, "--log-level", "debug", "--fetch-gap", "20ms",
 		"--listen", fmt.Sprintf("127.0.0.1:%d", g.port), "--health-listen", fmt.Sprintf("127.0.0.1:%d", g.health),
 		"--tls-cert-file", g.certFile, "--tls-key-file", g.key)
 	g.process.Stdout, g.process.Stderr = logs, logs

@@ -27,13 +27,17 @@ func (t *tail) run(ctx context.Context) {
 		case done:
 			return
 		case apierrors.IsResourceExpired(err), apierrors.IsGone(err):
-			t.note(t.gvr.GroupResource().String() + ": its changes were no longer to be had; objects that have changed are named, deleted ones are not")
+			t.lack("changes no longer to be had, so that of these the objects are named that have changed, without deleted ones", t.gvr)
 			if err = t.list(ctx); err == nil {
 				continue
 			}
 		}
-		if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) {
-			t.note(fmt.Sprintf("%s: %v", t.gvr.GroupResource(), err))
+		if apierrors.IsForbidden(err) {
+			t.lack("no right to watch", t.gvr)
+			return
+		}
+		if apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) {
+			t.lack("not to be watched", t.gvr)
 			return
 		}
 		wait(ctx, 200*time.Millisecond)

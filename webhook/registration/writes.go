@@ -37,12 +37,13 @@ type collector struct {
 	writes  []Write
 	more    int
 	notes   []string
+	lacking map[string][]string // kinds, by what is wrong with them
 }
 
 // collect begins with all that can be watched.
 func (r *run) collect(ctx context.Context, start string) *collector {
 	c := &collector{run: r, start: start, opening: make(chan struct{}, openAtOnce), ended: make(chan struct{}),
-		watched: map[schema.GroupVersionResource]bool{}}
+		watched: map[schema.GroupVersionResource]bool{}, lacking: map[string][]string{}}
 	ctx, c.cancel = context.WithCancel(ctx)
 	c.work.Go(func() { c.watchAll(ctx) })
 	return c
@@ -71,6 +72,11 @@ func (c *collector) finish(ctx context.Context, end, restored string) ([]Write, 
 		return number(w.ResourceVersion) > c.end || w.ResourceVersion == restored
 	})
 	slices.SortFunc(writes, func(a, b Write) int { return compare(a.ResourceVersion, b.ResourceVersion) })
+	for why, kinds := range c.lacking {
+		slices.Sort(kinds)
+		c.notes = append(c.notes, why+": "+strings.Join(kinds, ", "))
+	}
+	slices.Sort(c.notes)
 	return writes, c.more, strings.Join(c.notes, "; ")
 }
 
@@ -126,6 +132,14 @@ func (c *collector) note(text string) {
 	defer c.mu.Unlock()
 	if !slices.Contains(c.notes, text) {
 		c.notes = append(c.notes, text)
+	}
+}
+
+func (c *collector) lack(why string, kind schema.GroupVersionResource) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if name := kind.GroupResource().String(); !slices.Contains(c.lacking[why], name) {
+		c.lacking[why] = append(c.lacking[why], name)
 	}
 }
 

@@ -21,7 +21,7 @@ Gitward is down. Their names can be impersonated, so each may do here what it do
 and nothing else, and what it runs must be Gitward.
 */}}
 {{- define "gitward.kubernetes" -}}
-(request.userInfo.username == "system:apiserver" && variables.sub == "status") ||
+(request.userInfo.username == "system:apiserver" && variables.sub == "status" && variables.core != "gitward.dev") ||
 ("system:nodes" in request.userInfo.groups && request.userInfo.username.startsWith("system:node:") && (
 variables.what == "pods/status" || (variables.what == "pods" && request.operation == "DELETE") ||
 (variables.what == "serviceaccounts/token" && object.?spec.?boundObjectRef.?kind.orValue("") == "Pod" && object.?spec.?boundObjectRef.?uid.orValue("") != ""))) ||
