@@ -130,7 +130,7 @@ type GateSpec struct {
 // everything, but an entry must name something.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.namespaces) || has(self.resources) || has(self.users)",message="an exclusion must name namespaces, resources or users"
-// +kubebuilder:validation:XValidation:rule="has(self.namespaces) || has(self.expires)",message="an exclusion that names no namespaces must expire"
+// +kubebuilder:validation:XValidation:rule="has(self.expires) || has(self.namespaces) && !self.namespaces.exists(n, n == '*')",message="an exclusion that names no namespaces, or all, must expire"
 type Exclusion struct {
 	// Namespaces by name; "*" matches any run of characters. An entry with
 	// namespaces fits no cluster-scoped object but the Namespaces it names.

@@ -213,8 +213,53 @@ func checkGate(s *v1alpha1.GateSpec) error {
 	case s.Lag.Duration < 0 || s.Lag.Duration > 24*time.Hour:
 		return errors.New("spec.lag must be between 0s and 24h")
 	}
+	return checkExceptions(s)
+}
+
+// checkExceptions holds the rules that the CRD has for what may be beside Git.
+func checkExceptions(s *v1alpha1.GateSpec) error {
+	for i, e := range s.Exclude {
+		switch all := len(e.Namespaces) == 0 || slices.Contains(e.Namespaces, "*"); {
+		case e.Reason == "":
+			return fmt.Errorf("spec.exclude[%d] needs a reason", i)
+		case len(e.Namespaces)+len(e.Resources)+len(e.Users) == 0:
+			return fmt.Errorf("spec.exclude[%d] must name namespaces, resources or users", i)
+		case all && e.Expires == nil:
+			return fmt.Errorf("spec.exclude[%d] names no namespaces, or all: it must expire", i)
+		}
+	}
+	for i, f := range s.AllowFields {
+		if f.Reason == "" || len(f.Resources) == 0 || len(f.Users) == 0 || len(f.Paths) == 0 {
+			return fmt.Errorf("spec.allowFields[%d] needs resources, paths, users and a reason", i)
+		}
+		for _, p := range f.Paths {
+			if !fieldPath.MatchString(p) {
+				return fmt.Errorf("spec.allowFields[%d]: %q is no path below the object's first level, as in spec.replicas", i, p)
+			}
+		}
+	}
+	for i, d := range s.Derive {
+		if d.Owner.Kind == "" || len(d.Makes) == 0 || len(d.Users) == 0 {
+			return fmt.Errorf("spec.derive[%d] needs an owner's kind, what is made, and users", i)
+		}
+	}
+	for i, v := range s.AllowVerbs {
+		if v.Reason == "" || len(v.Resources) == 0 || len(v.Users)+len(v.Groups) == 0 {
+			return fmt.Errorf("spec.allowVerbs[%d] needs resources, users or groups, and a reason", i)
+		}
+	}
+	if b := s.BreakGlass; b != nil {
+		if _, err := regexp.Compile(b.ReasonPattern); err != nil {
+			return fmt.Errorf("spec.breakGlass.reasonPattern: %w", err)
+		}
+		if len(b.Groups) == 0 || b.MaxDuration.Duration <= 0 || b.MaxDuration.Duration > 24*time.Hour {
+			return errors.New("spec.breakGlass needs groups, and a maxDuration over 0s and at most 24h")
+		}
+	}
 	return nil
 }
+
+var fieldPath = regexp.MustCompile(`^[a-z][A-Za-z0-9]*([.].+|\[.*\].*)$`)
 
 // settings makes an Origin's tracker settings from the directory.
 func (c *configuration) settings(o *v1alpha1.Origin, p *process) (controller.Settings, error) {

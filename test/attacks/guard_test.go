@@ -1,0 +1,357 @@
+//go:build unix
+
+package attacks
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/rest"
+
+	"github.com/gitward/gitward/test/install"
+)
+
+const (
+	registrations = "/apis/admissionregistration.k8s.io/v1/"
+	judgeConfig   = registrations + "validatingwebhookconfigurations/" + install.Judge
+	stampConfig   = registrations + "mutatingwebhookconfigurations/" + install.Annotator
+	ownNamespace  = "/api/v1/namespaces/" + systemNamespace + "/"
+)
+
+// guard puts the chart's guarding policies into the cluster until the test ends.
+func (l *lab) guard(t testing.TB) {
+	t.Helper()
+	objects, err := install.Guard(ownUser)
+	check(t, err)
+	admin := l.client(whoIs("system:masters"))
+	t.Cleanup(func() { l.unguard(t, objects) })
+	for _, o := range objects {
+		check(t, post(collection(asJSON(o.Object)), asJSON(o.Object)).do(admin, ""))
+	}
+	await(t, "the guard", 30*time.Second, func() error {
+		for _, p := range guarded {
+			if err := p.dry().do(admin, ""); !refusedByGuard(err) {
+				return orAdmitted(err)
+			}
+		}
+		return nil
+	})
+}
+
+// guarded are one deed for each of the guarding policies.
+var guarded = []call{
+	merge(judgeConfig, `{"metadata":{"labels":{"probe":"1"}}}`),
+	post(ownNamespace+"configmaps", "{apiVersion: v1, kind: ConfigMap, metadata: {name: probe}}"),
+	merge("/api/v1/namespaces/default/status", forgedStamp),
+}
+
+// unguard takes the bindings away first: what is bound nowhere refuses nothing.
+func (l *lab) unguard(t testing.TB, objects []*unstructured.Unstructured) {
+	admin := l.client(whoIs("system:masters"))
+	for _, o := range slices.Backward(objects) {
+		if err := remove(itself(asJSON(o.Object))).do(admin, ""); err != nil && !apierrors.IsNotFound(err) {
+			t.Errorf("taking the guard away: %v", err)
+		}
+	}
+	await(t, "the guard's end", 30*time.Second, func() error {
+		for _, p := range guarded {
+			if err := p.dry().do(admin, ""); refusedByGuard(err) {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func refusedByGuard(err error) bool {
+	return err != nil && strings.Contains(err.Error(), ".guard.gitward.dev") && strings.Contains(err.Error(), "denied request")
+}
+
+// tampering is a deed against Gitward itself. It is done by dry run, which a
+// policy judges as the deed: nobody is to open the lab by the way.
+type tampering struct {
+	name string
+	call call
+}
+
+// tamper has everybody try each, but for the names that are known to pass.
+func (w *world) tamper(deeds []tampering, passes func(person) bool) {
+	w.t.Helper()
+	var wg sync.WaitGroup
+	lines, turn := make([]string, len(deeds)), make(chan struct{}, 4)
+	for i, d := range deeds {
+		wg.Go(func() {
+			turn <- struct{}{}
+			defer func() { <-turn }()
+			tries, mute := 0, error(nil)
+			for _, who := range everybody {
+				err := d.call.dry().do(w.lab.client(who), w.ns)
+				if forbiddenByRBAC(err) || passes != nil && passes(who) {
+					continue
+				}
+				tries++
+				if !refusedByGuard(err) {
+					w.t.Errorf("%s (%s): %v", d.name, who.name, orAdmitted(err))
+				} else if strings.Contains(err.Error(), "failed expression") {
+					mute = err
+				}
+			}
+			if tries == 0 || mute != nil {
+				w.t.Errorf("%s: %d tries; a refusal that says nothing: %v", d.name, tries, mute)
+			}
+			lines[i] = fmt.Sprintf("%-55s | naive: no webhook is asked about it | Gitward: the guarding policy | %d tries", d.name, tries)
+		})
+	}
+	wg.Wait()
+	for _, line := range lines {
+		w.t.Log(line)
+	}
+}
+
+// ofKubernetes are the names that keep Pods and accounts everywhere, Gitward's
+// own among them. Whoever may take any name may take these: only the static
+// policy on the control plane's disk is out of their reach.
+func ofKubernetes(p person) bool {
+	name := p.as.UserName
+	return strings.HasPrefix(name, "system:kube-") || strings.HasPrefix(name, "system:node:") ||
+		strings.HasPrefix(name, "system:serviceaccount:kube-system:") && p.as.UID != ""
+}
+
+// TestS19 turns Gitward off, or bends it, with the rights to do so.
+func TestS19(t *testing.T) {
+	w := newWorld(t, map[string]string{"prices.yaml": configMap("prices", "1")})
+	w.victim()
+	before := objectAt(judgeConfig)
+	w.lab.guard(t)
+	hook := func(field, value string) call {
+		return call{"PATCH", judgeConfig, "application/json-patch+json", `[{"op":"add","path":"/webhooks/0/` + field + `","value":` + value + `}]`}
+	}
+	w.tamper([]tampering{
+		{"deletion of the judge", remove(judgeConfig)},
+		{"deletion of the annotator", remove(stampConfig)},
+		{"deletion of all configurations", remove(registrations + "validatingwebhookconfigurations")},
+		{"failures ignored", hook("failurePolicy", `"Ignore"`)},
+		{"fewer rules", hook("rules", `[{"apiGroups":[""],"apiVersions":["v1"],"resources":["events"],"operations":["CREATE"]}]`)},
+		{"a match condition more", hook("matchConditions", `[{"name":"never","expression":"false"}]`)},
+		{"a namespace selector", hook("namespaceSelector", `{"matchLabels":{"never":"1"}}`)},
+		{"an object selector", hook("objectSelector", `{"matchLabels":{"never":"1"}}`)},
+		{"another authority", hook("clientConfig/caBundle", `""`)},
+		{"another address", hook("clientConfig/url", `"https://127.0.0.1:1/"`)},
+		{"a shorter time", hook("timeoutSeconds", `1`)},
+		{"exact matching", hook("matchPolicy", `"Exact"`)},
+		{"no webhooks at all", merge(judgeConfig, `{"webhooks":[]}`)},
+		{"the annotator sent elsewhere", call{"PATCH", stampConfig, "application/json-patch+json", `[{"op":"replace","path":"/webhooks/0/clientConfig/url","value":"https://127.0.0.1:1/"}]`}},
+		{"the CRD of Gates deleted", remove("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/gates.gitward.dev")},
+		{"the CRD of Origins deleted", remove("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/origins.gitward.dev")},
+		{"the CRD of Gates without rules", merge("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/gates.gitward.dev", `{"metadata":{"labels":{"a":"b"}}}`)},
+	}, ofKubernetes)
+	w.tamper([]tampering{
+		{"other signers", merge(ownNamespace+"secrets/signers", `{"stringData":{"allowed_signers":"eve"}}`)},
+		{"the signers deleted", remove(ownNamespace + "secrets/signers")},
+		{"Gitward scaled to nothing", merge("/apis/apps/v1/namespaces/"+systemNamespace+"/deployments/gitward/scale", `{"spec":{"replicas":0}}`)},
+		{"another image for Gitward", strategic("/apis/apps/v1/namespaces/"+systemNamespace+"/deployments/gitward", `{"spec":{"template":{"spec":{"containers":[{"name":"gitward","image":"evil"}]}}}}`)},
+		{"Gitward deleted", remove("/apis/apps/v1/namespaces/" + systemNamespace + "/deployments/gitward")},
+		{"the network cut", post("/apis/networking.k8s.io/v1/namespaces/"+systemNamespace+"/networkpolicies", "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: cut}, spec: {podSelector: {}, policyTypes: [Ingress, Egress]}}")},
+		{"a Pod beside Gitward", post(ownNamespace+"pods", "{apiVersion: v1, kind: Pod, metadata: {name: spy}, spec: {containers: [{name: a, image: evil}]}}")},
+		{"a token of Gitward's", post(ownNamespace+"serviceaccounts/default/token", "{apiVersion: authentication.k8s.io/v1, kind: TokenRequest, spec: {}}")},
+		{"rights in Gitward's namespace", post("/apis/rbac.authorization.k8s.io/v1/namespaces/"+systemNamespace+"/rolebindings",
+			"{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: mine}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: edit}, subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: mallory}]}")},
+		{"a Gate's status", merge("/apis/gitward.dev/v1alpha1/gates/everything/status", `{"status":{"observedGeneration":99}}`)},
+		{"an Origin's status", merge("/apis/gitward.dev/v1alpha1/origins/platform/status", `{"status":{"acceptedRevision":"0000000000000000000000000000000000000000"}}`)},
+	}, ofKubernetes)
+	after := objectAt(judgeConfig)
+	if after.GetResourceVersion() != before.GetResourceVersion() {
+		t.Error("the judge's configuration was changed")
+	}
+}
+
+// victim shows that no webhook can guard webhook configurations: the API server
+// asks none about them.
+func (w *world) victim() {
+	w.t.Helper()
+	admin := w.lab.client(whoIs("cluster-admin"))
+	text := "{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingWebhookConfiguration, metadata: {name: naive-victim}}"
+	for _, c := range []call{create(text), merge(registrations+"validatingwebhookconfigurations/naive-victim", `{"webhooks":[]}`), remove(registrations + "validatingwebhookconfigurations/naive-victim")} {
+		if err := c.do(admin, ""); err != nil {
+			w.t.Errorf("an unguarded webhook configuration: %v: this attack shows nothing", err)
+		}
+	}
+}
+
+// TestS19OwnKinds: what Gitward decides by is judged as anything else.
+func TestS19OwnKinds(t *testing.T) {
+	w := newWorld(t, map[string]string{"prices.yaml": configMap("prices", "1")})
+	gates, origins := "/apis/gitward.dev/v1alpha1/gates", "/apis/gitward.dev/v1alpha1/origins"
+	w.meet("a configuration is anybody's who may write it",
+		attack{name: "a Gate that only audits", calls: []call{merge(gates+"/everything", `{"spec":{"action":"Audit"}}`)}, want: "Differs", says: "Gate everything differs from Git: spec.action"},
+		attack{name: "a Gate about nothing", calls: []call{merge(gates+"/everything", `{"spec":{"match":{"namespaces":["none"]}}}`)}, want: "Differs", says: "Gate everything differs from Git: spec.match"},
+		attack{name: "a Gate with break-glass", calls: []call{merge(gates+"/everything", `{"spec":{"breakGlass":{"groups":["system:authenticated"]}}}`)}, want: "Differs", says: "spec.breakGlass"},
+		attack{name: "a Gate that lets fields be", calls: []call{merge(gates+"/everything", `{"spec":{"allowFields":[{"resources":["configmaps"],"paths":["data.apple"],"users":["mallory"],"reason":"mine"}]}}`)}, want: "Differs", says: "spec.allowFields"},
+		attack{name: "the Gate deleted", calls: []call{remove(gates + "/everything")}, want: "StillInGit", says: "Gate everything is still in Git"},
+		attack{name: "all Gates deleted", calls: []call{remove(gates)}, want: "StillInGit", says: "Gate everything is still in Git"},
+		attack{name: "an Origin sent elsewhere", calls: []call{merge(origins+"/platform", `{"spec":{"url":"https://evil.example.org/x.git"}}`)}, want: "NotInGit", says: "Origin platform is not in Git"},
+		attack{name: "an Origin of one's own", calls: []call{post(origins, "{apiVersion: gitward.dev/v1alpha1, kind: Origin, metadata: {name: mine}, spec: {url: 'https://evil.example.org/x.git', ref: {branch: main}, signers: {secretRef: {name: signers}}}}")},
+			want: "NotInGit", says: "Origin mine is not in Git"},
+		attack{name: "an Origin deleted", calls: []call{remove(origins + "/staging")}, want: "StillInGit", says: "Origin staging cannot be deleted by hand"},
+		attack{name: "all Origins deleted", calls: []call{remove(origins)}, want: "StillInGit", says: "cannot be deleted by hand"},
+		attack{name: "the kind of Gates deleted", calls: []call{remove("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/gates.gitward.dev")}, want: "StillInGit", says: "gates.gitward.dev"},
+	)
+	// By dry run: where this one is admitted, nothing else in this lab would be
+	// judged any more.
+	err := remove("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/origins.gitward.dev").dry().do(w.lab.client(whoIs("system:masters")), "")
+	if !refusedByGate(err) {
+		t.Errorf("the kind of Origins, of which Git declares none, deleted: %v", orAdmitted(err))
+	}
+}
+
+// TestS20Guard: what holds against system:masters where the policies came by the
+// API, and what does not.
+func TestS20Guard(t *testing.T) {
+	w := newWorld(t, map[string]string{"prices.yaml": configMap("prices", "1")})
+	w.lab.guard(t)
+	admin := w.lab.client(whoIs("system:masters"))
+	if err := remove(judgeConfig).do(admin, ""); !refusedByGuard(err) {
+		t.Errorf("system:masters deletes the judge: %v", orAdmitted(err))
+	}
+	// The API server asks no policy about policies: whoever may delete them can.
+	binding := registrations + "validatingadmissionpolicybindings/registration.guard.gitward.dev"
+	if err := remove(binding).do(admin, ""); err != nil {
+		t.Errorf("the binding could not be deleted, so this test says the wrong thing: %v", err)
+	}
+	await(t, "the guard's end", 20*time.Second, func() error { return remove(judgeConfig).dry().do(admin, "") })
+	t.Logf("%-55s | naive: it goes | Gitward: refused by the guarding policy | 1 tries", "system:masters deletes the webhook configuration")
+	t.Logf("%-55s | naive: it goes | Gitward: it goes too (only a static policy holds) | 1 tries", "system:masters deletes the guard's binding first")
+	w.noticed(admin)
+}
+
+// noticed takes the judge away for good, writes something while nobody is asked,
+// and waits until Gitward has put the judge back and named what was written.
+func (w *world) noticed(admin *rest.RESTClient) {
+	w.t.Helper()
+	await(w.t, "Gitward to know its configurations", 60*time.Second, func() error {
+		return admin.Get().AbsPath(ownNamespace + "configmaps/gitward-registration").Do(context.Background()).Error()
+	})
+	lines, _ := w.lab.gitward.size(w.t)
+	before := objectAt(judgeConfig)
+	// Gitward sleeps for a moment: otherwise the judge is back before the API
+	// server has heard that it is gone.
+	const slipped = 5
+	check(w.t, syscall.Kill(w.lab.gitward.process.Process.Pid, syscall.SIGSTOP))
+	check(w.t, remove(judgeConfig).do(admin, ""))
+	check(w.t, remove(stampConfig).do(admin, ""))
+	time.Sleep(time.Second)
+	for n := range slipped {
+		if err := create(configMap(fmt.Sprintf("slipped-%d", n), "1")).do(admin, w.ns); err != nil {
+			w.t.Errorf("a write while nobody is asked: %v: this attack shows nothing", err)
+		}
+	}
+	check(w.t, syscall.Kill(w.lab.gitward.process.Process.Pid, syscall.SIGCONT))
+	started := time.Now()
+	w.lab.awaitGated(w.t, true)
+	closed := time.Since(started)
+	if closed >= 10*time.Second {
+		w.t.Errorf("the judge was back only after %v", closed)
+	}
+	after := objectAt(judgeConfig)
+	if !reflect.DeepEqual(before.Object["webhooks"], after.Object["webhooks"]) || before.GetUID() == after.GetUID() {
+		w.t.Errorf("the judge is not as it was: %v", after.Object["webhooks"])
+	}
+	await(w.t, "the record of the gap", 30*time.Second, func() error {
+		said, err := os.ReadFile(w.lab.gitward.records)
+		if err != nil {
+			return err
+		}
+		gaps := 0 // of the judge
+		for i, line := range strings.Split(string(said), "\n") {
+			if i >= lines && strings.Contains(line, `"configuration":"`+install.Judge+`"`) {
+				gaps++
+				for n := range slipped {
+					if !strings.Contains(line, fmt.Sprintf(`"slipped-%d"`, n)) {
+						return fmt.Errorf("slipped-%d is not in %.300s", n, line)
+					}
+				}
+			}
+		}
+		if gaps != 1 {
+			return fmt.Errorf("%d gaps are recorded", gaps)
+		}
+		return nil
+	})
+	for n := range slipped {
+		check(w.t, remove(fmt.Sprintf("%sconfigmaps/slipped-%d", inCore, n)).do(admin, w.ns))
+	}
+	w.t.Logf("%-55s | naive: it stays away | Gitward: back after %v, and the record names the %d writes that slipped through", "the judge deleted past the guard", closed.Round(time.Millisecond), slipped)
+}
+
+// TestS2Guard: the kubelet's writes about its Pods go past the webhooks, so that
+// a node may come up without them. The stamps are kept by a policy.
+func TestS2Guard(t *testing.T) {
+	w := newWorld(t, map[string]string{"box.yaml": pod("box", "web")})
+	kubelet := w.lab.client(whoIs("as a kubelet"))
+	forged := merge(inCore+"pods/box/status", forgedStamp)
+	w.register(plain)
+	w.succeeds(plain, attack{name: "a kubelet's forged stamp", calls: []call{forged}, by: "as a kubelet"})
+	w.unregister()
+	w.lab.guard(t)
+	for _, state := range []string{"alive", "dead"} {
+		if state == "dead" {
+			w.lab.gitward.kill()
+			defer w.lab.revive(t)
+		}
+		if err := forged.do(kubelet, w.ns); !refusedByGuard(err) && !refusedByGate(err) {
+			t.Errorf("a kubelet's forged stamp with Gitward %s: %v", state, orAdmitted(err))
+		}
+	}
+	t.Logf("%-55s | naive: gets through (subresources are not looked at) | Gitward: the guarding policy, alive and dead | 2 tries", "a forged stamp through pods/status as a kubelet")
+}
+
+// revive starts Gitward again, and waits until it decides.
+func (l *lab) revive(t testing.TB) {
+	l.gitward.start(t)
+	await(t, "Gitward again", 60*time.Second, func() error {
+		_, err := l.kube.CoreV1().ConfigMaps("default").Create(context.Background(), configMapObject("probe-that-is-in-no-repository"), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if !refusedByGate(err) || !strings.Contains(err.Error(), "is not in Git") {
+			return orAdmitted(err)
+		}
+		return nil
+	})
+}
+
+// TestS19Names takes the names of Kubernetes' own parts, which have something to
+// do in Gitward's namespace, but not this.
+func TestS19Names(t *testing.T) {
+	w := newWorld(t, map[string]string{"prices.yaml": configMap("prices", "1")})
+	w.lab.guard(t)
+	deeds := []tampering{
+		{"other signers", merge(ownNamespace+"secrets/signers", `{"stringData":{"allowed_signers":"eve"}}`)},
+		{"another image for Gitward", strategic("/apis/apps/v1/namespaces/"+systemNamespace+"/deployments/gitward", `{"spec":{"template":{"spec":{"containers":[{"name":"gitward","image":"evil"}]}}}}`)},
+		{"the network cut", post("/apis/networking.k8s.io/v1/namespaces/"+systemNamespace+"/networkpolicies", "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: cut}, spec: {podSelector: {}, policyTypes: [Ingress, Egress]}}")},
+		{"a Gate's status", merge("/apis/gitward.dev/v1alpha1/gates/everything/status", `{"status":{"observedGeneration":99}}`)},
+		{"an Origin's status", merge("/apis/gitward.dev/v1alpha1/origins/platform/status", `{"status":{"acceptedRevision":"0000000000000000000000000000000000000000"}}`)},
+		{"the CRD of Gates deleted", remove("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/gates.gitward.dev")},
+	}
+	for _, d := range deeds {
+		tries := 0
+		for _, who := range append(everybody, apiServer) {
+			if !ofKubernetes(who) && who.name != apiServer.name {
+				continue
+			}
+			tries++
+			if err := d.call.dry().do(w.lab.client(who), ""); !refusedByGuard(err) && !refusedByGate(err) {
+				t.Errorf("%s (%s): %v", d.name, who.name, orAdmitted(err))
+			}
+		}
+		t.Logf("%-55s | naive: no webhook is asked about it | names of Kubernetes' own | %d tries", d.name, tries)
+	}
+}

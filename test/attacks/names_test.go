@@ -1,0 +1,85 @@
+package attacks
+
+import (
+	"strings"
+	"testing"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+
+	"github.com/gitward/gitward/gate"
+)
+
+// TestS14 commits, signed, documents that one reader takes for this and another
+// for that.
+func TestS14(t *testing.T) {
+	twice := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: late, namespace: $NS}\ndata: {apple: '1'}\ndata: {apple: evil}\n"
+	within := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: within, namespace: $NS}\ndata:\n  apple: '1'\n  apple: evil\n"
+	named := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: fine, namespace: $NS, name: named}\ndata: {apple: evil}\n"
+	w := newWorld(t, map[string]string{"late-a": twice, "late-b": within, "late-c": named, "prices.yaml": configMap("prices", "1")})
+	reader := &naive{mistake: "the last of two equal keys counts"}
+	refused := []gate.Refused{"Differs", "NotComparable", "Malformed"}
+	w.play(reader,
+		attack{name: "a field that is in the file twice", calls: []call{create(configMap("late", "evil"))}, want: "NotInGit", orElse: refused, says: "ConfigMap $NS/late"},
+		attack{name: "a key that is in a map twice", calls: []call{create(configMap("within", "evil"))}, want: "NotInGit", orElse: refused, says: "ConfigMap $NS/within"},
+		attack{name: "a name that is given twice", calls: []call{create(configMap("named", "evil"))}, want: "NotInGit", orElse: refused, says: "ConfigMap $NS/named"},
+	)
+}
+
+// TestPeerDuplicateKeys sends the two readings to the API server, which takes
+// the last one, beside an annotation that shows the first.
+func TestPeerDuplicateKeys(t *testing.T) {
+	w := newWorld(t, map[string]string{"prices.yaml": configMap("prices", "1")})
+	const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
+	annotated := &naive{mistake: "the last-applied annotation is compared", excuse: func(r *review) bool {
+		return r.object != nil && strings.Contains(r.object.GetAnnotations()[lastApplied], `"data":{"apple":"1"}`)
+	}}
+	body := `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"prices","annotations":{"` + lastApplied +
+		`":"{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"prices\"},\"data\":{\"apple\":\"1\"}}"}},"data":{"apple":"1"},"data":{"apple":"evil"}}`
+	one := put(inCore+"configmaps/prices?fieldValidation=Ignore", body)
+	one.form = "application/json"
+	w.play(annotated, attack{name: "two equal keys in the request", calls: []call{one}, want: "Differs", says: "ConfigMap $NS/prices differs from Git: data.apple"})
+}
+
+// plainLetters is how a careless eye reads a name.
+var plainLetters = strings.NewReplacer("\u0430", "a", "\u0435", "e", "\u200b", "", "A", "a")
+
+// TestS15 takes names that look like one of Git's.
+func TestS15(t *testing.T) {
+	roleNamed := func(name string) string {
+		return `{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"Role","metadata":{"name":"` + name + `","namespace":"$NS"},"rules":[{"apiGroups":["*"],"resources":["*"],"verbs":["*"]}]}`
+	}
+	w := newWorld(t, map[string]string{"late.yaml": roleNamed("admin"), "prices.yaml": configMap("prices", "1")})
+	careless := &naive{mistake: "names are compared as they look", excuse: func(r *review) bool {
+		return r.Resource.Resource == "roles" && plainLetters.Replace(r.name()) == "admin"
+	}}
+	looks := func(name, shown string) attack {
+		return attack{name: "a Role named " + shown, calls: []call{create(roleNamed(name))}, by: "cluster-admin", want: "NotInGit", says: " is not in Git. Objects in \"$NS\" must come from: platform"}
+	}
+	w.play(careless, looks("\u0430dmin", `\u0430dmin`), looks("a\u200bdmin", `a\u200bdmin`), looks("Admin", "Admin"))
+}
+
+// TestS16 sends more than a webhook reads.
+func TestS16(t *testing.T) {
+	const depth = 9_980
+	padding := strings.Repeat("<", 1<<20-64)
+	large := func(label string) string {
+		return "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: large, namespace: $NS, labels: {version: '" + label + "'}}\ndata: {padding: '" + padding + "'}\n"
+	}
+	w := newWorld(t, map[string]string{"large.yaml": large("1")})
+	ignores := &naive{mistake: "more than 7 MiB is a failed call, and failures are ignored", maxBody: 7 << 20,
+		configure: func(hook *admissionregistrationv1.ValidatingWebhook) {
+			hook.FailurePolicy = new(admissionregistrationv1.Ignore)
+		}}
+	padded := `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"padded","namespace":"$NS"},"spec":{"containers":[{"name":"a","image":"evil","env":[{"name":"P","value":"` +
+		strings.Repeat("<", 1_300_000) + `"}]}]}}`
+	deep := `{"apiVersion":"example.org/v1","kind":"Widget","metadata":{"name":"deep","namespace":"$NS"},"spec":` + strings.Repeat(`{"a":`, depth) + "1" + strings.Repeat("}", depth) + "}"
+	few := []person{whoIs("namespace editor"), whoIs("cluster-admin"), whoIs("stolen applier token"), whoIs("as kube-controller-manager")}
+	inJSON := func(path, body string) call { return call{"POST", path, "application/json", body} }
+	w.play(ignores,
+		attack{name: "a Pod padded to 7.8 MB", calls: []call{inJSON(inCore+"pods", padded)}, people: few, want: "NotInGit", says: "Pod $NS/padded is not in Git"},
+		attack{name: "a change in a review of 12 MB", calls: []call{apply(inCore+"configmaps/large", large("2"))}, people: few[1:2], want: "Differs", says: "metadata.labels.version"},
+	)
+	deepOnes := &naive{mistake: "what it cannot read is ignored", maxBody: 64 << 10, configure: ignores.configure}
+	w.play(deepOnes, attack{name: "an object 9,980 levels deep", calls: []call{inJSON("/apis/example.org/v1/namespaces/$NS/widgets", deep)}, by: "cluster-admin", people: few[1:],
+		want: "NotInGit", orElse: []gate.Refused{"Unreadable"}, says: "Widget $NS/deep"})
+}

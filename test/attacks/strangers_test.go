@@ -1,0 +1,139 @@
+package attacks
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/gitward/gitward/test/gitserver"
+)
+
+// reviewOf is what the API server would ask about the creation of an object.
+func reviewOf(uid string, text string) []byte {
+	u := objectOf(text)
+	gvk := u.GroupVersionKind()
+	return must(json.Marshal(admissionv1.AdmissionReview{TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"},
+		Request: &admissionv1.AdmissionRequest{UID: types.UID(uid), Operation: admissionv1.Create, Namespace: u.GetNamespace(), Name: u.GetName(),
+			Kind:     metav1.GroupVersionKind{Group: gvk.Group, Version: gvk.Version, Kind: gvk.Kind},
+			Resource: metav1.GroupVersionResource{Group: gvk.Group, Version: gvk.Version, Resource: pluralOf(text)},
+			UserInfo: authenticationv1.UserInfo{Username: "mallory"}, Object: runtime.RawExtension{Raw: []byte(asJSON(u.Object))}}}))
+}
+
+// TestS36: a Pod on the network asks the webhook itself, and so learns what Git
+// holds without the right to read it.
+func TestS36(t *testing.T) {
+	w := newWorld(t, map[string]string{"late.yaml": configMap("late", "1")})
+	guess := func(apple string) []byte {
+		return reviewOf("s36-"+apple, strings.ReplaceAll(configMap("late", apple), "$NS", w.ns))
+	}
+	url := w.lab.naives.handle("/"+w.naive, (&naive{}).serve(map[string]map[string]any{"configmaps/late": objectOf(configMap("late", "1")).Object}))
+	for apple, allowed := range map[string]bool{"1": true, "2": false} {
+		if r, err := knock(url, w.lab.naives.ca, nil, guess(apple)); err != nil || r.Allowed != allowed {
+			t.Errorf("the naive webhook tells a stranger %v, %v: this attack shows nothing", r, err)
+		}
+	}
+	if out, _ := exec.Command(binary(t), "serve", "--help").CombinedOutput(); !strings.Contains(string(out), "--client-ca-file") {
+		t.Skip("this Gitward knows no clients' certificates: strangers get verdicts")
+	}
+	dir := t.TempDir()
+	authority, other := must(gitserver.NewAuthority("the API server's")), must(gitserver.NewAuthority("a stranger's"))
+	mine, foreign := must(authority.Issue("127.0.0.1")), must(other.Issue("127.0.0.1"))
+	file := filepath.Join(dir, "clients.crt")
+	check(t, os.WriteFile(file, authority.PEM, 0o600))
+	g := newGitward(t, w.lab.plane, dir, "--client-ca-file", file, "--guard-registration=false")
+	t.Cleanup(g.kill)
+	tries := 0
+	for _, path := range []string{"/validate", "/mutate"} {
+		for apple := range map[string]bool{"1": true, "2": true} {
+			tries += 2
+			if r, err := knock(g.url()+path, g.ca, nil, guess(apple)); err == nil {
+				t.Errorf("%s answers a stranger: %+v", path, r)
+			}
+			if r, err := knock(g.url()+path, g.ca, &foreign, guess(apple)); err == nil {
+				t.Errorf("%s answers somebody with a certificate of their own: %+v", path, r)
+			}
+		}
+	}
+	if lines, _ := g.size(t); lines != 0 {
+		t.Errorf("strangers left %d records", lines)
+	}
+	for apple, allowed := range map[string]bool{"1": true, "2": false} {
+		await(t, "a verdict for the API server", 30*time.Second, func() error {
+			r, err := knock(g.url()+"/validate", g.ca, &mine, guess(apple))
+			if err == nil && r.Allowed != allowed {
+				err = fmt.Errorf("%q is answered %+v", apple, r)
+			}
+			return err
+		})
+	}
+	t.Logf("%-55s | naive: tells anybody what Git holds | Gitward: no answer without a certificate | %d tries", "strangers ask for verdicts", tries)
+}
+
+// TestS37: one account writes and writes what is refused. Others are served, and
+// what is recorded of it is counted.
+func TestS37(t *testing.T) {
+	w := newWorld(t, map[string]string{"prices.yaml": configMap("prices", "1"), "late.yaml": configMap("late", "1")})
+	alone := w.honest(40)
+	linesBefore, bytesBefore := w.lab.gitward.size(t)
+	const flooders = 8
+	var denied atomic.Int64
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range flooders {
+		wg.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				err := create(configMap(fmt.Sprintf("flood-%d-%d", i, n), "1")).do(w.lab.client(whoIs("stolen applier token")), w.ns)
+				if err == nil {
+					t.Errorf("a write of the flood was admitted")
+					return
+				}
+				denied.Add(1)
+			}
+		})
+	}
+	started := time.Now()
+	amid := w.honest(40)
+	close(stop)
+	wg.Wait()
+	took := time.Since(started).Seconds()
+	lines, bytes := w.lab.gitward.size(t)
+	lines, bytes = lines-linesBefore, bytes-bytesBefore
+	if amid > alone+5*time.Second {
+		t.Errorf("an honest apply takes %v amid the flood, %v without", amid, alone)
+	}
+	t.Logf("%-55s | naive: one line each, too | Gitward: %d denials in %.1f s left %d records of %d bytes; the slowest honest apply took %v, alone %v",
+		"a flood of refused writes", denied.Load(), took, lines, bytes, amid.Round(time.Millisecond), alone.Round(time.Millisecond))
+}
+
+// honest applies what Git has, again and again, and tells the longest it took.
+func (w *world) honest(times int) time.Duration {
+	w.t.Helper()
+	var slowest time.Duration
+	for range times {
+		started := time.Now()
+		if err := apply(inCore+"configmaps/prices", configMap("prices", "1")).do(w.lab.client(whoIs("cluster-admin")), w.ns); err != nil {
+			w.t.Errorf("an honest apply: %v", err)
+		}
+		slowest = max(slowest, time.Since(started))
+		time.Sleep(75 * time.Millisecond)
+	}
+	return slowest
+}
