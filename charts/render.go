@@ -2,6 +2,7 @@ package charts
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -89,7 +90,7 @@ func (r Release) render(other string) ([]*unstructured.Unstructured, error) {
 		e = engine.New(r.Cluster)
 		e.Strict = true
 	}
-	rendered, err := e.Render(c, values)
+	rendered, err := e.RenderWithContext(context.Background(), c, values)
 	if err != nil {
 		return nil, fmt.Errorf("rendering the chart: %w", err)
 	}

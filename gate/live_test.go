@@ -3,6 +3,7 @@ package gate
 import (
 	"encoding/json"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/gitward/gitward/gitindex"
@@ -10,6 +11,7 @@ import (
 
 // memory is a Live of objects that a test puts into it.
 type memory struct {
+	mu    sync.Mutex
 	byUID map[string]*LiveObject
 	byRef map[gitindex.Ref]*LiveObject
 	next  chan struct{}
@@ -19,12 +21,39 @@ func newMemory() *memory {
 	return &memory{byUID: map[string]*LiveObject{}, byRef: map[gitindex.Ref]*LiveObject{}, next: make(chan struct{})}
 }
 
-func (m *memory) Object(uid string) *LiveObject     { return m.byUID[uid] }
-func (m *memory) Find(ref gitindex.Ref) *LiveObject { return m.byRef[ref] }
-func (m *memory) Changed() <-chan struct{}          { return m.next }
-func (m *memory) put(o *LiveObject)                 { m.byUID[o.UID], m.byRef[o.Ref] = o, o }
-func (m *memory) remove(o *LiveObject)              { delete(m.byUID, o.UID); delete(m.byRef, o.Ref) }
-func (m *memory) change()                           { close(m.next); m.next = make(chan struct{}) }
+func (m *memory) Object(uid string) *LiveObject {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.byUID[uid]
+}
+
+func (m *memory) Find(ref gitindex.Ref) *LiveObject {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.byRef[ref]
+}
+
+func (m *memory) Changed() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.next
+}
+
+func (m *memory) put(o *LiveObject) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.byUID[o.UID], m.byRef[o.Ref] = o, o
+	close(m.next)
+	m.next = make(chan struct{})
+}
+
+func (m *memory) remove(o *LiveObject) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.byUID, o.UID)
+	delete(m.byRef, o.Ref)
+}
+
 func (m *memory) putJSON(t testing.TB, raw []byte) string {
 	o := liveOf(t, raw)
 	m.put(o)

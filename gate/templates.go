@@ -110,6 +110,7 @@ func yieldsRevision(d *derivation) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
+	template["$patch"] = "replace"
 	return map[string]any{"apiVersion": "apps/v1", "kind": "ControllerRevision",
 		"metadata": map[string]any{"name": d.subject.ref.Name, "namespace": d.subject.ref.Namespace},
 		"data":     map[string]any{"spec": map[string]any{"template": template}}}, nil
@@ -317,15 +318,50 @@ func isDaemonToleration(t any) bool {
 
 // isTemplatePatch: the revision's data are the owner's template, marked to
 // replace what is there. Both are brought to the form of a Pod, since one may
-// spell out what the other leaves to defaults.
+// spell out what the other leaves to defaults; what that form has no place for
+// could be a directive to the patch, and is not let in.
 func isTemplatePatch(c *comparison, v values) bool {
-	return equal(c.podOf(dig(v.new, "spec", "template")), c.podOf(dig(v.want, "spec", "template"))) && onlyTemplate(v.new)
+	data, _ := v.new.(map[string]any)
+	spec, _ := at(v.new, "spec").(map[string]any)
+	template, _ := dig(v.new, "spec", "template").(map[string]any)
+	if len(data) != 1 || len(spec) != 1 || at(template, "$patch") != any("replace") {
+		return false
+	}
+	pod := c.podOf(template)
+	if !equal(pod, c.podOf(dig(v.want, "spec", "template"))) {
+		return false
+	}
+	for k := range template {
+		if k != "$patch" && k != "metadata" && k != "spec" {
+			return false
+		}
+	}
+	return covers(at(pod, "metadata"), at(template, "metadata")) && covers(at(pod, "spec"), at(template, "spec"))
 }
 
-func onlyTemplate(data any) bool {
-	m, _ := data.(map[string]any)
-	spec, _ := at(data, "spec").(map[string]any)
-	return len(m) == 1 && len(spec) == 1
+// covers reports that every key that says something in v is one in full too.
+func covers(full, v any) bool {
+	switch x := v.(type) {
+	case map[string]any:
+		for k, item := range x {
+			if f := at(full, k); item != nil && !isEmptyMap(item) && (f == absent || !covers(f, item)) {
+				return false
+			}
+		}
+	case []any:
+		f := asList(full)
+		for i, item := range x {
+			if i >= len(f) || !covers(f[i], item) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func isEmptyMap(v any) bool {
+	m, ok := v.(map[string]any)
+	return ok && len(m) == 0
 }
 
 func (c *comparison) podOf(template any) any {

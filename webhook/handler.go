@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"time"
@@ -157,7 +158,8 @@ func status(code int32, message string) *metav1.Status {
 		s.Reason = metav1.StatusReasonForbidden
 	case http.StatusTooManyRequests:
 		s.Reason = metav1.StatusReasonTooManyRequests
-		s.Details = &metav1.StatusDetails{RetryAfterSeconds: 2}
+		// Not all at once: whoever was turned away together comes back apart.
+		s.Details = &metav1.StatusDetails{RetryAfterSeconds: 1 + rand.Int32N(5)}
 	case http.StatusRequestEntityTooLarge:
 		s.Reason = metav1.StatusReasonRequestEntityTooLarge
 	case http.StatusInternalServerError:

@@ -112,7 +112,7 @@ func serve(ctx context.Context, o *serveOptions, stdout, stderr io.Writer) error
 	if err := startSources(ctx, o, p, &wg, cancel, tasks...); err != nil {
 		return err
 	}
-	handler := &webhook.Handler{Gate: g, Log: log, Budget: webhook.NewBudget(128 << 20)}
+	handler := &webhook.Handler{Gate: g, Log: log, Budget: webhook.NewBudget(limitMemory())}
 	log.Info("serving", "listen", listener.Addr().String(), "version", version)
 	err = webhook.Serve(ctx, listener, handler, webhook.TLS{CertFile: o.certFile, KeyFile: o.keyFile, ClientCAFile: o.clientCA})
 	cancel(err)

@@ -367,6 +367,7 @@ type gitward struct {
 	stateDir      string
 	records, logs string
 	certFile, key string
+	args          []string // beside the usual ones
 	process       *exec.Cmd
 	ended         chan struct{}
 }
@@ -401,10 +402,10 @@ func (g *gitward) start() {
 	logs, err := os.OpenFile(g.logs, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	g.lab.check(err)
 	defer logs.Close()
-	g.process = exec.Command(binary(t), "serve", "--kubeconfig", g.lab.plane.Kubeconfig(controlplane.Admin),
+	g.process = exec.Command(binary(t), append([]string{"serve", "--kubeconfig", g.lab.plane.Kubeconfig(controlplane.Admin),
 		"--namespace", systemNamespace, "--guard-registration=false", "--state-dir", g.stateDir, "--records", g.records, "--log-level", "debug", "--fetch-gap", "20ms",
 		"--listen", fmt.Sprintf("127.0.0.1:%d", g.port), "--health-listen", fmt.Sprintf("127.0.0.1:%d", g.health),
-		"--tls-cert-file", g.certFile, "--tls-key-file", g.key)
+		"--tls-cert-file", g.certFile, "--tls-key-file", g.key}, g.args...)...)
 	g.process.Stdout, g.process.Stderr = logs, logs
 	g.lab.check(g.process.Start())
 	process, ended := g.process, make(chan struct{})

@@ -10,10 +10,14 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/go-logr/logr"
+	ctrl "sigs.k8s.io/controller-runtime"
+
 	"github.com/gitward/gitward/test/controlplane"
 )
 
 func TestMain(m *testing.M) {
+	ctrl.SetLogger(logr.Discard())
 	code := controlplane.Run(m)
 	if workshop.dir != "" {
 		os.RemoveAll(workshop.dir)
