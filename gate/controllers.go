@@ -67,8 +67,17 @@ var controllerRules = indexControllerRules([]controllerRule{
 	{[]string{"PersistentVolume"}, "metadata.finalizers[]", controllers("pv-protection-controller", "persistent-volume-binder"),
 		isFinalizer("kubernetes.io/pv-protection", "external-provisioner.volume.kubernetes.io/finalizer", "kubernetes.io/pv-controller"), false},
 	{[]string{"PersistentVolume"}, "spec.capacity", controllers("expand-controller"), nil, true},
-	{[]string{"VolumeAttributesClass.storage.k8s.io"}, "metadata.finalizers[]", controllers("vac-protection-controller"), isFinalizer("kubernetes.io/vac-protection"), false},
+	{[]string{"VolumeAttributesClass.storage.k8s.io"}, "metadata.finalizers[]", controllers("volumeattributesclass-protection-controller"), isFinalizer("kubernetes.io/vac-protection"), false},
 	{[]string{"ResourceClaim.resource.k8s.io"}, "metadata.finalizers[]", controllers("resource-claim-controller"), isFinalizer("resource.kubernetes.io/delete-protection"), false},
+
+	// The token of a ServiceAccount, in a Secret that Git declares for one; and
+	// the marks of its use.
+	{[]string{"Secret"}, "data.token", []string{controllerManager}, isAccountToken, false},
+	{[]string{"Secret"}, "data.namespace", []string{controllerManager}, isAccountToken, false},
+	{[]string{"Secret"}, "data[ca.crt]", []string{controllerManager}, isAccountToken, false},
+	{[]string{"Secret"}, "metadata.annotations[kubernetes.io/service-account.uid]", []string{controllerManager}, isAccountToken, false},
+	{[]string{"Secret"}, "metadata.labels[kubernetes.io/legacy-token-last-used]", itself, isAccountToken, false},
+	{[]string{"Secret"}, "metadata.labels[kubernetes.io/legacy-token-invalid-since]", controllers("legacy-service-account-token-cleaner"), isAccountToken, false},
 
 	{[]string{"ClusterRole.rbac.authorization.k8s.io"}, "rules", controllers("clusterrole-aggregation-controller"), isAggregated, true},
 	{[]string{"ServiceCIDR.networking.k8s.io"}, "metadata.finalizers[]", controllers("service-cidrs-controller"), isFinalizer("networking.k8s.io/service-cidr-finalizer"), false},
@@ -153,6 +162,11 @@ func isFinalizer(names ...string) func(*comparison, values) bool {
 	return func(c *comparison, _ values) bool {
 		return slices.Contains(names, c.path[len(c.path)-1].name)
 	}
+}
+
+// isAccountToken: the Secret is one that Kubernetes fills for a ServiceAccount.
+func isAccountToken(c *comparison, _ values) bool {
+	return dig(c.want, "type") == any("kubernetes.io/service-account-token")
 }
 
 // isFewerOwners: the garbage collector alone takes owners off, and adds none.

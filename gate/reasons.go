@@ -26,33 +26,32 @@ type Refused string
 
 // The refusals. Transient ones answer 429 and heal by themselves.
 const (
-	NotInGit          Refused = "NotInGit"
-	Differs           Refused = "Differs"
-	Unsigned          Refused = "Unsigned"
-	UnknownSigner     Refused = "UnknownSigner"
-	SignerExpired     Refused = "SignerExpired"
-	SignerRevoked     Refused = "SignerRevoked"
-	SignerNotValid    Refused = "SignerNotValid"
-	BadSignature      Refused = "BadSignature"
-	Malformed         Refused = "Malformed" // the commit object itself is not in order
-	NotChecked        Refused = "NotChecked"
-	WrongNamespace    Refused = "WrongNamespace"
-	Outdated          Refused = "Outdated"
-	StillInGit        Refused = "StillInGit"
-	ForgedStamp       Refused = "ForgedStamp"
-	NotDerived        Refused = "NotDerived"        // claims an owner, but is not what its controller would make of it
-	DerivedOnly       Refused = "DerivedOnly"       // a derived object, changed by somebody else than its controller
-	VerbNotAllowed    Refused = "VerbNotAllowed"    // exec, token and the like, which no file in Git can declare
-	BreakGlassRefused Refused = "BreakGlassRefused" // asked for, but not by this person, for this long, for this reason
-	OwnerUnknown      Refused = "OwnerUnknown"      // transient: the owner has not been seen yet
-	NoRule            Refused = "NoRule"            // nothing in this version says when it may pass
-	NotComparable     Refused = "NotComparable"     // Git's form cannot be brought to the request's
-	StaleStamp        Refused = "StaleStamp"        // transient
-	OriginStale       Refused = "OriginStale"       // transient
-	OriginNotReady    Refused = "OriginNotReady"    // transient
-	SchemaUnknown     Refused = "SchemaUnknown"     // transient: the kind's CRD has not been seen yet
-	Unreadable        Refused = "Unreadable"        // the request could not be read
-	NotRecorded       Refused = "NotRecorded"       // transient: the record could not be written
+	NotInGit       Refused = "NotInGit"
+	Differs        Refused = "Differs"
+	Unsigned       Refused = "Unsigned"
+	UnknownSigner  Refused = "UnknownSigner"
+	SignerExpired  Refused = "SignerExpired"
+	SignerRevoked  Refused = "SignerRevoked"
+	SignerNotValid Refused = "SignerNotValid"
+	BadSignature   Refused = "BadSignature"
+	Malformed      Refused = "Malformed" // the commit object itself is not in order
+	NotChecked     Refused = "NotChecked"
+	WrongNamespace Refused = "WrongNamespace"
+	Outdated       Refused = "Outdated"
+	StillInGit     Refused = "StillInGit"
+	ForgedStamp    Refused = "ForgedStamp"
+	NotDerived     Refused = "NotDerived"     // claims an owner, but is not what its controller would make of it
+	DerivedOnly    Refused = "DerivedOnly"    // a derived object, changed by somebody else than its controller
+	VerbNotAllowed Refused = "VerbNotAllowed" // exec, token and the like, which no file in Git can declare
+	OwnerUnknown   Refused = "OwnerUnknown"   // transient: the owner has not been seen yet
+	NoRule         Refused = "NoRule"         // nothing in this version says when it may pass
+	NotComparable  Refused = "NotComparable"  // Git's form cannot be brought to the request's
+	StaleStamp     Refused = "StaleStamp"     // transient
+	OriginStale    Refused = "OriginStale"    // transient
+	OriginNotReady Refused = "OriginNotReady" // transient
+	SchemaUnknown  Refused = "SchemaUnknown"  // transient: the kind's CRD has not been seen yet
+	Unreadable     Refused = "Unreadable"     // the request could not be read
+	NotRecorded    Refused = "NotRecorded"    // transient: the record could not be written
 )
 
 // Transient reports whether a refusal heals by itself, so that the client

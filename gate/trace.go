@@ -33,14 +33,14 @@ func (t *tracing) decide() Decision {
 	if e := t.excludes(); e != nil {
 		return Decision{Reason: Excluded, Reasons: map[Reason][]string{Excluded: {gitindex.Clean(e.Reason, 300)}}}
 	}
-	rule := ruleFor(t.req)
+	rule := RuleFor(t.req)
 	if rule == nil {
 		if t.req.SubResource != "" && t.allowsVerb() {
 			return Decision{Reason: ByRule}
 		}
 		return Decision{Refusal: noRule(t.req)}
 	}
-	return rule(t)
+	return rule.decide(t)
 }
 
 // notReady refuses while an Origin of the Gate has nothing accepted yet, or is

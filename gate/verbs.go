@@ -34,7 +34,7 @@ var verbTable = []Verb{
 	{Connect, "pods/exec", "By allowVerbs, or while break-glass is open for the Pod.", session},
 	{Connect, "pods/attach", "By allowVerbs, or while break-glass is open for the Pod.", session},
 	{Connect, "pods/portforward", "By allowVerbs, or while break-glass is open for the Pod.", session},
-	{Connect, "pods/proxy", "By allowVerbs.", session},
+	{Connect, "pods/proxy", "By allowVerbs, or while break-glass is open for the Pod.", session},
 	{Connect, "services/proxy", "By allowVerbs.", session},
 	{Connect, "nodes/proxy", "By allowVerbs.", session},
 	{Update, "pods/ephemeralcontainers", "By allowVerbs, or while break-glass is open for the Pod.", session},
@@ -54,17 +54,18 @@ type verbKey struct {
 	resource string
 }
 
-var verbs = func() map[verbKey]func(*tracing) Decision {
-	m := map[verbKey]func(*tracing) Decision{}
-	for _, v := range verbTable {
-		m[verbKey{v.Operation, v.Resource}] = v.decide
+var verbs = func() map[verbKey]*Verb {
+	m := map[verbKey]*Verb{}
+	for i := range verbTable {
+		m[verbKey{verbTable[i].Operation, verbTable[i].Resource}] = &verbTable[i]
 	}
 	return m
 }()
 
-// ruleFor finds the rule for a request: that of its resource, else that of its
-// subresource, else that of its operation; nil when there is none.
-func ruleFor(req *Request) func(*tracing) Decision {
+// RuleFor finds the rule for a request: that of its resource, else that of its
+// subresource, else that of its operation; nil when there is none. It reads the
+// Operation, Resource, ResourceGroup and SubResource.
+func RuleFor(req *Request) *Verb {
 	exact, general := req.resource(), "*"
 	if req.SubResource != "" {
 		exact, general = req.Resource+"/"+req.SubResource, "*/"+req.SubResource
@@ -261,7 +262,7 @@ var deleters = map[string]struct {
 	by   []string
 	over func(old map[string]any) bool
 }{
-	"Pod": {append(controllers("pod-garbage-collector", "node-controller", "taint-eviction-controller", "device-taint-eviction-controller"),
+	"Pod": {append(controllers("pod-garbage-collector", "node-controller", "device-taint-eviction-controller"),
 		scheduler), podIsOver},
 	"Job.batch": {controllers("ttl-after-finished-controller"), jobIsOver},
 }

@@ -91,8 +91,9 @@ func TestS38(t *testing.T) {
 		`{namespaces: ["*"]}`:                                   "reason: Required value",
 		`{namespaces: ["*"], reason: ""}`:                       "should be at least 1 chars",
 		`{reason: everything}`:                                  "an exclusion must name namespaces, resources or users",
-		`{users: [mallory], reason: mine}`:                      "an exclusion that names no namespaces must expire",
-		`{resources: [secrets], reason: mine}`:                  "an exclusion that names no namespaces must expire",
+		`{users: [mallory], reason: mine}`:                      "an exclusion that names no namespaces, or all, must expire",
+		`{resources: [secrets], reason: mine}`:                  "an exclusion that names no namespaces, or all, must expire",
+		`{namespaces: ["*"], reason: mine}`:                     "an exclusion that names no namespaces, or all, must expire",
 		`{resources: ["*"], reason: mine, namespaces: [a]}`:     "should match",
 		`{namespaces: [], reason: nothing, resources: [pods]}`:  "should have at least 1 items",
 		`{users: [mallory], reason: mine, expires: "tomorrow"}`: "must be",
@@ -103,9 +104,9 @@ func TestS38(t *testing.T) {
 		}
 	}
 	w.meet("a configuration is anybody's who may write it",
-		attack{name: "a Gate of one's own", calls: []call{wide(`{namespaces: ["*"], reason: mine}`)}, want: "NotInGit", says: "Gate wide is not in Git"},
+		attack{name: "a Gate of one's own", calls: []call{wide(`{namespaces: ["*"], reason: mine, expires: "2099-01-01T00:00:00Z"}`)}, want: "NotInGit", says: "Gate wide is not in Git"},
 		attack{name: "an exclusion added to the Gate", calls: []call{merge("/apis/gitward.dev/v1alpha1/gates/everything",
-			`{"spec":{"exclude":[{"namespaces":["*"],"reason":"mine"}]}}`)}, want: "Differs", says: "Gate everything differs from Git: spec.exclude"},
+			`{"spec":{"exclude":[{"namespaces":["*"],"reason":"mine","expires":"2099-01-01T00:00:00Z"}]}}`)}, want: "Differs", says: "Gate everything differs from Git: spec.exclude"},
 	)
 	w.expires()
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -58,6 +59,8 @@ func workloads(ns string) map[string]string {
 		"pdb.yaml":        "apiVersion: policy/v1\nkind: PodDisruptionBudget\n" + in + "web}\nspec: {minAvailable: 1, selector: {matchLabels: {app: web}}}\n",
 		"quota.yaml":      "apiVersion: v1\nkind: ResourceQuota\n" + in + "all}\nspec: {hard: {pods: \"50\"}}\n",
 		"claim.yaml":      "apiVersion: v1\nkind: PersistentVolumeClaim\n" + in + "box}\nspec: {accessModes: [ReadWriteOnce], storageClassName: manual, resources: {requests: {storage: 1Gi}}}\n",
+		"token.yaml":      "apiVersion: v1\nkind: ServiceAccount\n" + in + "ci}\n---\napiVersion: v1\nkind: Secret\n" + in + "ci, annotations: {kubernetes.io/service-account.name: ci}}\ntype: kubernetes.io/service-account-token\n",
+		"class.yaml":      "apiVersion: storage.k8s.io/v1\nkind: VolumeAttributesClass\nmetadata: {name: " + ns + "-fast}\ndriverName: csi.example.org\nparameters: {iops: \"1000\"}\n",
 		"volumes.yaml":    volume(ns, "box") + "---\n" + volume(ns, "data-0") + "---\n" + volume(ns, "data-1"),
 		"roles.yaml": "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: " + ns + "-all}\naggregationRule: {clusterRoleSelectors: [{matchLabels: {part-of: " + ns + "}}]}\nrules: []\n---\n" +
 			"apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: " + ns + "-part, labels: {part-of: " + ns + "}}\nrules: [{apiGroups: [\"\"], resources: [pods], verbs: [get]}]\n",
@@ -66,6 +69,15 @@ func workloads(ns string) map[string]string {
 
 func volume(ns, name string) string {
 	return "apiVersion: v1\nkind: PersistentVolume\nmetadata: {name: " + ns + "-" + name + "}\nspec: {capacity: {storage: 1Gi}, accessModes: [ReadWriteOnce], storageClassName: manual, persistentVolumeReclaimPolicy: Retain, hostPath: {path: /tmp/" + ns + "-" + name + "}}\n"
+}
+
+// hasToken reports an account's Secret that a controller filled.
+func (l *lab) hasToken(ns, name string) error {
+	secret, err := l.kube.CoreV1().Secrets(ns).Get(context.Background(), name, metav1.GetOptions{})
+	if err == nil && (len(secret.Data["token"]) == 0 || len(secret.Data["ca.crt"]) == 0) {
+		err = errors.New("it has no token")
+	}
+	return err
 }
 
 // TestLiveCluster: under Deny on everything, all that Kubernetes makes of what
@@ -93,6 +105,14 @@ func TestLiveCluster(t *testing.T) {
 	await(t, "the claims", time.Minute, func() error { return l.claimsBound(ns, "box", "data-db-0", "data-db-1") })
 	await(t, "the aggregated role", 30*time.Second, func() error { return l.aggregated(ns + "-all") })
 	await(t, "the endpoints", time.Minute, func() error { return l.endpoints(ns, "web", 2) })
+	await(t, "the account's token", 30*time.Second, func() error { return l.hasToken(ns, "ci") })
+	await(t, "the finalizer of a class", 30*time.Second, func() error {
+		class, err := l.kube.StorageV1().VolumeAttributesClasses().Get(context.Background(), ns+"-fast", metav1.GetOptions{})
+		if err == nil && len(class.Finalizers) == 0 {
+			err = errors.New("it has none")
+		}
+		return err
+	})
 	l.derivedStamps(ns, tip)
 
 	// A rollout, from Git; and what a rollout leaves behind is scaled down.
@@ -123,8 +143,16 @@ func TestLiveCluster(t *testing.T) {
 	l.check(l.kube.AppsV1().StatefulSets(ns).Delete(context.Background(), "db", metav1.DeleteOptions{PropagationPolicy: &foreground}))
 	await(t, "garbage collection", 2*time.Minute, func() error { return l.counts(ns, map[string]int{"web": 0, "db": 0, "agent": 1}) })
 
-	// The namespace, with all that is in it.
+	// The namespace, with all that is in it; and a class that is protected.
 	l.awaitAccepted(l.commit(nil, slices.Collect(maps.Keys(files))...))
+	l.check(l.kube.StorageV1().VolumeAttributesClasses().Delete(context.Background(), ns+"-fast", metav1.DeleteOptions{}))
+	await(t, "the end of the class", time.Minute, func() error {
+		_, err := l.kube.StorageV1().VolumeAttributesClasses().Get(context.Background(), ns+"-fast", metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return fmt.Errorf("it is still there: %v", err)
+	})
 	l.check(l.kube.CoreV1().Namespaces().Delete(context.Background(), ns, metav1.DeleteOptions{}))
 	await(t, "the end of the namespace", 2*time.Minute, func() error {
 		_, err := l.kube.CoreV1().Namespaces().Get(context.Background(), ns, metav1.GetOptions{})
@@ -144,7 +172,16 @@ func (l *lab) installGuard() {
 		client := must(l.resource(o.GroupVersionKind(), ""))
 		_, err := client.Create(context.Background(), o, metav1.CreateOptions{})
 		l.check(err)
+		l.atEnd(func() error { return client.Delete(context.Background(), o.GetName(), metav1.DeleteOptions{}) })
 	}
+}
+
+// atEnd takes something away at the end of the test, when nothing judges it.
+func (l *lab) atEnd(remove func() error) {
+	l.t.Cleanup(func() {
+		l.setGated(false)
+		l.check(remove())
+	})
 }
 
 // tellRequests prints which requests of Kubernetes itself were seen, and fails
@@ -344,6 +381,9 @@ func newHands(l *lab) *hands {
 		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "system:node"},
 		Subjects: []rbacv1.Subject{{Kind: "User", APIGroup: rbacv1.GroupName, Name: kubeletUser}}}, metav1.CreateOptions{})
 	l.check(err)
+	l.atEnd(func() error {
+		return l.kube.RbacV1().ClusterRoleBindings().Delete(context.Background(), "nodes", metav1.DeleteOptions{})
+	})
 	return &hands{l: l, scheduler: must(kubernetes.NewForConfig(l.plane.RESTConfig(kubeScheduler))),
 		kubelet: must(kubernetes.NewForConfig(l.plane.RESTConfig(kubeletUser)))}
 }
@@ -364,6 +404,7 @@ func (h *hands) work() (stop func()) {
 			time.Sleep(200 * time.Millisecond)
 		}
 	}()
+	h.l.atEnd(func() error { return h.l.kube.CoreV1().Nodes().Delete(context.Background(), "n1", metav1.DeleteOptions{}) })
 	return func() { cancel(); <-done }
 }
 

@@ -49,7 +49,7 @@ variables.what in ["endpoints", "endpointslices"] ||
 - name: controller
   expression: >-
     request.userInfo.username == "system:kube-controller-manager" || (request.userInfo.?uid.orValue("") != "" && request.userInfo.username in [
-    {{- range $i, $c := list "deployment-controller" "replicaset-controller" "endpoint-controller" "endpointslice-controller" "endpointslicemirroring-controller" "generic-garbage-collector" "namespace-controller" "service-account-controller" "root-ca-cert-publisher" "disruption-controller" "resourcequota-controller" "pod-garbage-collector" "node-controller" "taint-eviction-controller" }}
+    {{- range $i, $c := list "deployment-controller" "replicaset-controller" "endpoint-controller" "endpointslice-controller" "endpointslicemirroring-controller" "generic-garbage-collector" "namespace-controller" "service-account-controller" "root-ca-cert-publisher" "disruption-controller" "resourcequota-controller" "pod-garbage-collector" "node-controller" }}
     {{- if $i }}, {{ end }}"system:serviceaccount:kube-system:{{ $c }}"{{ end }}])
 - name: kept
   expression: 'oldObject != null && object != null && object.?spec == oldObject.?spec'
