@@ -349,10 +349,10 @@ type BreakGlassUse struct {
 	Reason    string `json:"reason"`
 	Decision  string `json:"decision"`
 	// Since is the first use, At the latest, Until its end.
-	Since metav1.Time `json:"since"`
-	At    metav1.Time `json:"at"`
-	Until metav1.Time `json:"until"`
-	Count int32       `json:"count"`
+	Since metav1.Time      `json:"since"`
+	At    metav1.MicroTime `json:"at"`
+	Until metav1.Time      `json:"until"`
+	Count int32            `json:"count"`
 }
 
 // Learned is a kind of request that would have been refused.

@@ -6,6 +6,7 @@ package ledger
 import (
 	"cmp"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -24,6 +25,7 @@ type Ledger struct {
 	mu      sync.Mutex
 	uses    map[key]gate.Use
 	written map[key]time.Time // At of what the status was last seen to hold
+	struck  map[key]time.Time // At of what was settled here, until the status lacks it
 	dirty   map[string]bool   // Gates whose status is behind
 	wake    chan struct{}
 }
@@ -41,6 +43,8 @@ func (l *Ledger) Note(u gate.Use) {
 	defer l.mu.Unlock()
 	l.init()
 	k := key{u.Gate, u.Ref}
+	// As a status keeps them, so that both compare equal.
+	u.Since, u.At, u.Until = u.Since.Truncate(time.Second), u.At.Truncate(time.Microsecond), u.Until.Truncate(time.Second)
 	if before, ok := l.uses[k]; ok {
 		u.Since, u.Count = before.Since, before.Count+u.Count
 	}
@@ -60,14 +64,13 @@ func (l *Ledger) Open(gateName string, ref gitindex.Ref) (gate.Use, bool) {
 func (l *Ledger) All() []gate.Use {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var out []gate.Use
-	for _, u := range l.uses {
-		out = append(out, u)
-	}
-	slices.SortFunc(out, func(a, b gate.Use) int {
+	return sorted(l.uses)
+}
+
+func sorted(uses map[key]gate.Use) []gate.Use {
+	return slices.SortedFunc(maps.Values(uses), func(a, b gate.Use) int {
 		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Ref.String(), b.Ref.String()))
 	})
-	return out
 }
 
 // Settle strikes out a use, unless it was used again since.
@@ -75,10 +78,11 @@ func (l *Ledger) Settle(u gate.Use) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	k := key{u.Gate, u.Ref}
-	if now, ok := l.uses[k]; !ok || !now.At.Equal(u.At) {
+	if now, ok := l.uses[k]; !ok || !now.At.Equal(u.At) || now.Count != u.Count {
 		return false
 	}
 	delete(l.uses, k)
+	l.struck[k] = u.At
 	l.dirtyLocked(u.Gate)
 	return true
 }
@@ -96,7 +100,7 @@ func (l *Ledger) Load(gates []v1alpha1.Gate) {
 			k := key{u.Gate, u.Ref}
 			seen[k] = true
 			l.written[k] = u.At
-			if here, ok := l.uses[k]; !ok && !l.dirty[u.Gate] || ok && here.At.Before(u.At) {
+			if here, ok := l.uses[k]; !ok && !l.struckOut(u) || ok && here.At.Before(u.At) {
 				l.uses[k] = u
 			}
 		}
@@ -109,11 +113,22 @@ func (l *Ledger) Load(gates []v1alpha1.Gate) {
 			delete(l.written, k)
 		}
 	}
+	for k := range l.struck {
+		if !seen[k] {
+			delete(l.struck, k)
+		}
+	}
+}
+
+// struckOut reports a use that was settled here and not noted anew since.
+func (l *Ledger) struckOut(u gate.Use) bool {
+	at, ok := l.struck[key{u.Gate, u.Ref}]
+	return ok && !u.At.After(at)
 }
 
 func (l *Ledger) init() {
 	if l.uses == nil {
-		l.uses, l.written, l.dirty = map[key]gate.Use{}, map[key]time.Time{}, map[string]bool{}
+		l.uses, l.written, l.struck, l.dirty = map[key]gate.Use{}, map[key]time.Time{}, map[key]time.Time{}, map[string]bool{}
 	}
 }
 
@@ -130,12 +145,28 @@ func (l *Ledger) dirtyLocked(gateName string) {
 // maxUses is how many stand in one Gate's status; the rest is kept in memory.
 const maxUses = 500
 
-// statusOf is what a Gate's status should say, and how many found no room.
-func (l *Ledger) statusOf(gateName string) (uses []v1alpha1.BreakGlassUse, left int) {
-	for _, u := range l.All() {
-		if u.Gate == gateName {
-			uses = append(uses, statusUse(u))
+// statusOf is what a Gate's status should say, given what it says, and how many
+// uses found no room. What another replica wrote and this one has not heard of
+// yet stays.
+func (l *Ledger) statusOf(gateName string, have []v1alpha1.BreakGlassUse) (uses []v1alpha1.BreakGlassUse, left int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := map[key]gate.Use{}
+	for k, u := range l.uses {
+		if k.gate == gateName {
+			all[k] = u
 		}
+	}
+	for _, s := range have {
+		u := useOf(gateName, s)
+		k := key{gateName, u.Ref}
+		here, ok := all[k]
+		if !ok && !l.struckOut(u) || ok && here.At.Before(u.At) {
+			all[k] = u
+		}
+	}
+	for _, u := range sorted(all) {
+		uses = append(uses, statusUse(u))
 	}
 	if len(uses) > maxUses {
 		left = len(uses) - maxUses
@@ -147,7 +178,7 @@ func (l *Ledger) statusOf(gateName string) (uses []v1alpha1.BreakGlassUse, left 
 func statusUse(u gate.Use) v1alpha1.BreakGlassUse {
 	return v1alpha1.BreakGlassUse{Group: u.Ref.Group, Kind: u.Ref.Kind, Namespace: u.Ref.Namespace, Name: u.Ref.Name, Resource: u.Resource,
 		Version: u.Version, Operation: string(u.Operation), User: gitindex.Clean(u.User, 300), Reason: gitindex.Clean(u.Reason, 300), Decision: u.Decision,
-		Since: metav1.NewTime(u.Since), At: metav1.NewTime(u.At), Until: metav1.NewTime(u.Until), Count: int32(u.Count)}
+		Since: metav1.NewTime(u.Since), At: metav1.NewMicroTime(u.At), Until: metav1.NewTime(u.Until), Count: int32(u.Count)}
 }
 
 func useOf(gateName string, s v1alpha1.BreakGlassUse) gate.Use {
@@ -200,11 +231,11 @@ func (k *Keeper) write() {
 	k.Ledger.dirty = map[string]bool{}
 	k.Ledger.mu.Unlock()
 	for name := range behind {
-		uses, left := k.Ledger.statusOf(name)
+		left := 0
+		err := k.Update(name, func(s *v1alpha1.GateStatus) { s.BreakGlass, left = k.Ledger.statusOf(name, s.BreakGlass) })
 		if left > 0 {
 			k.Log.Error("more break-glass is owed than a Gate's status can list", "gate", name, "unlisted", left)
 		}
-		err := k.Update(name, func(s *v1alpha1.GateStatus) { s.BreakGlass = uses })
 		if err != nil {
 			k.Log.Error("break-glass could not be noted on its Gate", "gate", name, "error", err)
 			k.Ledger.mu.Lock()

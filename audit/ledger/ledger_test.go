@@ -1,0 +1,238 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gitward/gitward/api/v1alpha1"
+	"github.com/gitward/gitward/gate"
+	"github.com/gitward/gitward/gitindex"
+)
+
+var now = time.Date(2026, 11, 20, 12, 0, 0, 123456789, time.UTC)
+
+func use(name string, at time.Duration) gate.Use {
+	return gate.Use{Gate: "default", Ref: gitindex.Ref{Kind: "ConfigMap", Namespace: "shop", Name: name}, Resource: "configmaps", Version: "v1",
+		Operation: gate.Update, User: "ada", Reason: "INC-1", Since: now.Add(at), At: now.Add(at), Until: now.Add(at + time.Hour), Count: 1}
+}
+
+// cluster keeps one Gate's status, which replicas write to.
+type cluster struct {
+	gate  v1alpha1.Gate
+	fails error
+}
+
+func newCluster() *cluster {
+	return &cluster{gate: v1alpha1.Gate{ObjectMeta: metav1.ObjectMeta{Name: "default"}}}
+}
+
+// replica is one process with its keeper.
+func (c *cluster) replica() *Keeper {
+	return &Keeper{Ledger: &Ledger{}, Learner: &Learner{}, Log: slog.New(slog.DiscardHandler),
+		Update: func(_ string, change func(*v1alpha1.GateStatus)) error {
+			if c.fails == nil {
+				change(&c.gate.Status)
+			}
+			return c.fails
+		}}
+}
+
+func (c *cluster) owed() []string {
+	var out []string
+	for _, u := range c.gate.Status.BreakGlass {
+		out = append(out, fmt.Sprintf("%s x%d", u.Name, u.Count))
+	}
+	return out
+}
+
+func (c *cluster) heard(k *Keeper) { k.Ledger.Load([]v1alpha1.Gate{*c.gate.DeepCopy()}) }
+
+func expect(t *testing.T, what string, got []string, want ...string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: %q, want %q", what, got, want)
+	}
+}
+
+func TestUseIsOwed(t *testing.T) {
+	c := newCluster()
+	k := c.replica()
+	k.Ledger.Note(use("a", 0))
+	k.Ledger.Note(use("a", time.Second))
+	if u, ok := k.Ledger.Open("default", use("a", 0).Ref); !ok || u.Count != 2 || !u.Since.Equal(now.Truncate(time.Second)) || !u.Until.Equal(now.Add(time.Hour+time.Second).Truncate(time.Second)) {
+		t.Errorf("before it is written: %+v %v", u, ok)
+	}
+	if _, ok := k.Ledger.Open("other", use("a", 0).Ref); ok {
+		t.Error("open under another Gate")
+	}
+	k.write()
+	expect(t, "written", c.owed(), "a x2")
+
+	// A restart, and another replica, read it from the status.
+	other := c.replica()
+	c.heard(other)
+	if u, ok := other.Ledger.Open("default", use("a", 0).Ref); !ok || u.Count != 2 {
+		t.Errorf("after a restart: %+v %v", u, ok)
+	}
+}
+
+// TestTwoReplicas: what one of them noted is never lost because the other writes.
+func TestTwoReplicas(t *testing.T) {
+	c := newCluster()
+	one, two := c.replica(), c.replica()
+	one.Ledger.Note(use("a", 0))
+	two.Ledger.Note(use("b", time.Second))
+	one.write()
+	two.write() // has not heard of a
+	expect(t, "both wrote", c.owed(), "a x1", "b x1")
+	c.heard(one)
+	c.heard(two)
+	for _, k := range []*Keeper{one, two} {
+		if n := len(k.Ledger.All()); n != 2 {
+			t.Errorf("%d are known", n)
+		}
+	}
+
+	// One strikes out a, while the other notes another and has not heard.
+	if !one.Ledger.Settle(one.Ledger.All()[0]) {
+		t.Error("not settled")
+	}
+	c.heard(one) // what the status says is older than the settling
+	expect(t, "settled here", names(one.Ledger), "b")
+	one.write()
+	expect(t, "struck out", c.owed(), "b x1")
+	c.heard(one)
+	c.heard(two)
+	expect(t, "struck out there", names(two.Ledger), "b")
+
+	// Used again, elsewhere: owed again, everywhere.
+	two.Ledger.Note(use("a", time.Minute))
+	two.write()
+	c.heard(one)
+	expect(t, "used again", names(one.Ledger), "b", "a")
+}
+
+func names(l *Ledger) []string {
+	var out []string
+	for _, u := range l.All() {
+		out = append(out, u.Ref.Name)
+	}
+	return out
+}
+
+func TestSettleOfAnOlderUse(t *testing.T) {
+	l := &Ledger{}
+	l.Note(use("a", 0))
+	looked := l.All()[0]
+	l.Note(use("a", 0)) // in the very same moment
+	if l.Settle(looked) {
+		t.Error("a use was struck out that nobody looked at")
+	}
+	if !l.Settle(l.All()[0]) || len(l.All()) != 0 {
+		t.Error("not struck out")
+	}
+}
+
+func TestWriteFails(t *testing.T) {
+	c := newCluster()
+	k := c.replica()
+	c.fails = errors.New("no connection")
+	k.Ledger.Note(use("a", 0))
+	k.write()
+	if _, ok := k.Ledger.Open("default", use("a", 0).Ref); !ok {
+		t.Error("forgotten")
+	}
+	c.fails = nil
+	k.write()
+	expect(t, "written later", c.owed(), "a x1")
+}
+
+func TestMoreThanAStatusHolds(t *testing.T) {
+	c := newCluster()
+	k := c.replica()
+	for i := range maxUses + 7 {
+		k.Ledger.Note(use(fmt.Sprint(i), time.Duration(i)*time.Second))
+	}
+	k.write()
+	if n := len(c.owed()); n != maxUses {
+		t.Errorf("%d in the status", n)
+	}
+	c.heard(k)
+	if n := len(k.Ledger.All()); n != maxUses+7 {
+		t.Errorf("%d are known", n)
+	}
+}
+
+func TestSettles(t *testing.T) {
+	c := newCluster()
+	k := c.replica()
+	k.Ledger.Note(use("a", 0))
+	k.Ledger.Note(use("b", time.Second))
+	k.Ledger.Note(use("c", 2*time.Second))
+	k.Settled = func(u gate.Use) (bool, error) {
+		if u.Ref.Name == "b" {
+			return false, errors.New("it cannot be read")
+		}
+		return u.Ref.Name == "a", nil
+	}
+	k.settle()
+	k.write()
+	expect(t, "owed", c.owed(), "b x1", "c x1")
+}
+
+func TestLearned(t *testing.T) {
+	c := newCluster()
+	k := c.replica()
+	req := &gate.Request{Operation: gate.Update, Group: "apps", Version: "v1", Kind: "Deployment", Resource: "deployments", ResourceGroup: "apps",
+		Namespace: "shop", Name: "web", User: gate.User{Name: "ada"}, Object: []byte(`{"metadata":{"ownerReferences":[{"apiVersion":"example.org/v1","kind":"Shop","name":"s","controller":true}]}}`)}
+	would := func(at time.Duration, paths ...string) *gate.Decision {
+		d := &gate.Decision{Allowed: true, Gate: "default", Refusal: &gate.Refusal{Kind: gate.Differs, Head: "it differs"}, At: now.Add(at)}
+		for _, p := range paths {
+			d.Refusal.Diffs = append(d.Refusal.Diffs, gate.Difference{Path: p})
+		}
+		return d
+	}
+	record := func(d *gate.Decision) {
+		t.Helper()
+		if err := k.Learner.Record(req, d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	record(would(0, "spec.template.spec.containers[web].image", "spec.template.spec.containers[side].image", "metadata.labels[a.b/c]"))
+	record(would(time.Second, "metadata.labels[a.b/c]", "spec.template.spec.containers[other].image"))
+	record(would(2*time.Second, "spec.replicas"))
+	record(&gate.Decision{Allowed: true, Gate: "default"})
+	denied := would(0, "spec.replicas")
+	denied.Allowed = false
+	record(denied) // refused in earnest: nothing to learn
+
+	c.fails = errors.New("no connection")
+	k.learn()
+	c.fails = nil
+	k.learn()
+	got := c.gate.Status.Learned
+	if len(got) != 2 || got[0].Count != 2 || got[1].Count != 1 || got[0].Resource != "deployments.apps" || got[0].Owner != "Shop.example.org" || got[0].Example != "web" ||
+		!slices.Equal(got[0].Paths, []string{"metadata.labels[a.b/c]", "spec.template.spec.containers[].image"}) || got[0].Reason != "Differs" {
+		t.Errorf("%+v", got)
+	}
+
+	// No more groups than a status holds, whatever is thrown at it.
+	for i := range 3 * maxGroups {
+		req.User.Name = fmt.Sprint("user-", i)
+		record(would(0, "spec.replicas"))
+	}
+	k.learn()
+	var total int64
+	for _, g := range c.gate.Status.Learned {
+		total += g.Count
+	}
+	if n := len(c.gate.Status.Learned); n > maxGroups || total != 3+3*maxGroups {
+		t.Errorf("%d groups of %d requests", n, total)
+	}
+}
