@@ -40,7 +40,7 @@ func (t *tracing) use(ref gitindex.Ref, reason string) (*Use, string) {
 	b := t.rule.BreakGlass
 	switch {
 	case b == nil:
-		return nil, fmt.Sprintf("Gate %s has no breakGlass", t.rule.Name)
+		return nil, fmt.Sprintf("Gate %s has no breakGlass in force", t.rule.Name)
 	case t.ledger == nil:
 		return nil, "nothing here keeps a record of it"
 	case !t.req.User.inAny(b.Groups):

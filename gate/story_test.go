@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -30,13 +31,16 @@ var storyNow = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 //	-- commit 2222222 10m ago --  seen ten minutes ago; the default is an hour
 //	-- commit 3333333 Unsigned -- a commit that is held back, by its outcome
 //	-- crd --                     a CustomResourceDefinition of the cluster
-//	-- gate --                    namespaces, origins' namespaces, lag, action, author
+//	-- gate --                    namespaces, origins' namespaces, lag, action, author, rules
+//	-- live --                    an object that is in the cluster, with its uid
+//	-- owed --                    an object that break-glass is open for, and until when
 //	-- old --, -- object --       the two states; an API server's defaults are added
 //	-- request --                 operation, subresource, user and so on
 //	-- want --
 type story struct {
-	view *View
-	req  *Request
+	view   *View
+	req    *Request
+	ledger Ledger
 }
 
 type storyGate struct {
@@ -46,11 +50,31 @@ type storyGate struct {
 	NoAuthor, DenyStale          bool
 	Applier                      *gitindex.Applier
 	Fetched                      string
+	Exclude                      []Exclusion
+	AllowFields                  []FieldRule
+	Derive                       []DeriveRule
+	AllowVerbs                   []VerbRule
+	BreakGlass                   *struct {
+		Groups []string
+		Max    string
+		Reason *regexp.Regexp
+	}
 }
 
 type storyRequest struct {
-	Operation, SubResource, Resource, ResourceGroup, Kind, Group, Version, Namespace, Name, User string
-	DryRun, AsIs                                                                                 bool
+	Operation, SubResource, Resource, ResourceGroup, Kind, Group, Version, Namespace, Name, User, UID string
+	Groups                                                                                            []string
+	DryRun, AsIs                                                                                      bool
+}
+
+// owed is a ledger with what a story puts into it.
+type owed map[gitindex.Ref]Use
+
+func (o owed) Note(Use) {}
+
+func (o owed) Open(_ string, ref gitindex.Ref) (Use, bool) {
+	u, ok := o[ref]
+	return u, ok
 }
 
 func TestStories(t *testing.T) {
@@ -70,8 +94,10 @@ func tell(t *testing.T, file string) {
 	}
 	a := txtar.Parse(data)
 	s := readStory(t, a)
-	g := &Gate{View: func() *View { return s.view }, Now: func() time.Time { return storyNow }}
-	d := g.Decide(context.Background(), s.req)
+	g := &Gate{View: func() *View { return s.view }, Now: func() time.Time { return storyNow }, Ledger: s.ledger}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel() // nothing live comes later here: there is nothing to wait for
+	d := g.Decide(ctx, s.req)
 	got := ending(g, s, &d)
 	if d.Refusal != nil {
 		lintMessage(t, d.Message(), d.ID)
@@ -104,7 +130,10 @@ func ending(g *Gate, s *story, d *Decision) string {
 	if d.Manifest != nil {
 		fmt.Fprintf(&b, "traced: %v to %s\n", d.Traced, d.Manifest.Commit.Short())
 	}
-	for _, r := range []Reason{ByServer, ByApplier} {
+	if d.BreakGlass != nil {
+		fmt.Fprintf(&b, "break-glass: %s, until %s\n", d.BreakGlass.Reason, d.BreakGlass.Until.Format(time.RFC3339))
+	}
+	for _, r := range []Reason{ByServer, ByApplier, ByController, ByRule, Excluded} {
 		if p := d.Reasons[r]; len(p) > 0 {
 			fmt.Fprintf(&b, "%s: %s\n", r, strings.Join(sortedKeys(set(p)), " "))
 		}
@@ -155,6 +184,7 @@ func readStory(t *testing.T, a *txtar.Archive) *story {
 	var config storyGate
 	var sr storyRequest
 	var object, old []byte
+	live, ledger := newMemory(), owed{}
 	for _, f := range a.Files {
 		switch f.Name {
 		case "crd":
@@ -167,6 +197,14 @@ func readStory(t *testing.T, a *txtar.Archive) *story {
 			object = toJSON(t, f.Data)
 		case "old":
 			old = toJSON(t, f.Data)
+		case "live":
+			o := liveOf(t, toJSON(t, f.Data))
+			live.byUID[o.UID], live.byRef[o.Ref] = o, o
+		case "owed":
+			var u Use
+			strict(t, f.Data, &u)
+			u.Gate, u.At, u.Since, u.Count = "default", storyNow.Add(-time.Minute), storyNow.Add(-time.Minute), 1
+			ledger[u.Ref] = u
 		}
 	}
 	schemas, errs := canonical.New(crds...)
@@ -185,10 +223,14 @@ func readStory(t *testing.T, a *txtar.Archive) *story {
 	if config.Fetched != "" {
 		snap.FetchedAt = storyNow.Add(-duration(t, config.Fetched))
 	}
+	rule.Exclude, rule.AllowFields, rule.Derive, rule.AllowVerbs = config.Exclude, config.AllowFields, config.Derive, config.AllowVerbs
+	if b := config.BreakGlass; b != nil {
+		rule.BreakGlass = &BreakGlass{Groups: b.Groups, Max: duration(t, b.Max), Reason: b.Reason}
+	}
 	rule.Action = map[string]Action{"": Deny, "Deny": Deny, "Warn": Warn, "Audit": Audit}[config.Action]
 	return &story{
-		view: &View{Index: gitindex.Index{"platform": snap}, Schemas: schemas, Rules: []Rule{rule}},
-		req:  storyReq(t, sr, object, old),
+		view: &View{Index: gitindex.Index{"platform": snap}, Schemas: schemas, Rules: []Rule{rule}, Live: live},
+		req:  storyReq(t, sr, object, old), ledger: ledger,
 	}
 }
 
@@ -254,7 +296,7 @@ func storyReq(t *testing.T, sr storyRequest, object, old []byte) *Request {
 	t.Helper()
 	req := &Request{UID: "story", Operation: Operation(sr.Operation), SubResource: sr.SubResource, Resource: sr.Resource, ResourceGroup: sr.ResourceGroup, DryRun: sr.DryRun,
 		Object: object, OldObject: old, Group: sr.Group, Version: sr.Version, Kind: sr.Kind, Namespace: sr.Namespace, Name: sr.Name,
-		User: User{Name: sr.User}}
+		User: User{Name: sr.User, UID: sr.UID, Groups: sr.Groups}}
 	if req.Operation == "" {
 		req.Operation = Create
 		if old != nil {

@@ -1,6 +1,7 @@
 package v1alpha1
 
 import (
+	"regexp"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -53,4 +54,10 @@ func (g *Gate) SetDefaults() {
 			b.ReasonPattern = ".{8,}"
 		}
 	}
+}
+
+// Pattern is the expression that the whole reason must match; an error where
+// ReasonPattern is none.
+func (b *BreakGlass) Pattern() (*regexp.Regexp, error) {
+	return regexp.Compile(`\A(?:` + b.ReasonPattern + `)\z`)
 }

@@ -249,7 +249,7 @@ func checkExceptions(s *v1alpha1.GateSpec) error {
 		}
 	}
 	if b := s.BreakGlass; b != nil {
-		if _, err := regexp.Compile(b.ReasonPattern); err != nil {
+		if _, err := b.Pattern(); err != nil {
 			return fmt.Errorf("spec.breakGlass.reasonPattern: %w", err)
 		}
 		if len(b.Groups) == 0 || b.MaxDuration.Duration <= 0 || b.MaxDuration.Duration > 24*time.Hour {
@@ -334,7 +334,7 @@ func exceptions(r *gate.Rule, s *v1alpha1.GateSpec) {
 	if b := s.BreakGlass; b != nil {
 		// A pattern that does not compile lets nobody break the glass; the Gate's
 		// condition says so.
-		if reason, err := regexp.Compile(`\A(?:` + b.ReasonPattern + `)\z`); err == nil {
+		if reason, err := b.Pattern(); err == nil {
 			r.BreakGlass = &gate.BreakGlass{Groups: b.Groups, Max: b.MaxDuration.Duration, Reason: reason}
 		}
 	}

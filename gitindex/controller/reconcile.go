@@ -291,6 +291,12 @@ func (r *GateReconciler) Reconcile(ctx context.Context, req reconcile.Request) (
 			ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, "OriginMissing", "there is no Origin "+o.Name+": nothing can be decided"
 		}
 	}
+	if b := g.Spec.BreakGlass; b != nil {
+		if _, err := b.Pattern(); err != nil {
+			ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, "ReasonPatternInvalid",
+				"nobody can break the glass, since breakGlass.reasonPattern is no regular expression: "+err.Error()
+		}
+	}
 	before := g.Status.DeepCopy()
 	g.Status.ObservedGeneration = g.Generation
 	meta.SetStatusCondition(&g.Status.Conditions, ready)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -258,4 +259,19 @@ func TestBreakGlass(t *testing.T) {
 	if broken < 3 {
 		t.Errorf("%d uses are recorded", broken)
 	}
+
+	// A pattern that is none lets nobody in, and is told.
+	l.setGated(false)
+	_, err = l.dynamic.Resource(v1alpha1.GroupVersion.WithResource("gates")).Patch(context.Background(), "default", types.MergePatchType,
+		[]byte(`{"spec":{"breakGlass":{"reasonPattern":"INC-("}}}`), metav1.PatchOptions{})
+	l.check(err)
+	await(t, "the Gate's condition", 20*time.Second, func() error {
+		s := l.gateStatus("default")
+		if c := meta.FindStatusCondition(s.Conditions, "Ready"); c == nil || c.Reason != "ReasonPatternInvalid" {
+			return fmt.Errorf("it is %+v", c)
+		}
+		return nil
+	})
+	l.setGated(true)
+	expect(t, "with a broken pattern", edit(on, "prices", "6", "INC-3 again"), "has no breakGlass in force")
 }

@@ -404,7 +404,9 @@ func (h *hands) work() (stop func()) {
 			time.Sleep(200 * time.Millisecond)
 		}
 	}()
-	h.l.atEnd(func() error { return h.l.kube.CoreV1().Nodes().Delete(context.Background(), "n1", metav1.DeleteOptions{}) })
+	h.l.atEnd(func() error {
+		return h.l.kube.CoreV1().Nodes().Delete(context.Background(), "n1", metav1.DeleteOptions{})
+	})
 	return func() { cancel(); <-done }
 }
 
