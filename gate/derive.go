@@ -202,6 +202,9 @@ func (t *tracing) root(o *LiveObject) (lineage, string) {
 		if t.keptLive(o) {
 			return lineage{ref: o.Ref}, ""
 		}
+		if o.Owner.UID == "" && o == first {
+			return lineage{}, clean(o.Ref) + " is not in Git"
+		}
 		if o.Owner.UID == "" {
 			return lineage{}, fmt.Sprintf("%s stems from %s, which is not in Git", clean(first.Ref), clean(o.Ref))
 		}

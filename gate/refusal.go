@@ -69,10 +69,13 @@ func decisionID(uid string) string {
 }
 
 func noRule(req *Request) *Refusal {
-	verb := strings.ToLower(string(req.Operation))
-	return &Refusal{Kind: NoRule,
-		Head: fmt.Sprintf("%s of %s has no rule yet, and what has no rule is refused", verb, req.What()),
+	r := &Refusal{Kind: NoRule,
+		Head: fmt.Sprintf("%s of %s has no rule yet, and what has no rule is refused", strings.ToLower(string(req.Operation)), req.What()),
 		Do:   "do it through Git, or have an administrator narrow the Gate's match"}
+	if req.SubResource != "" {
+		r.Do = "do it through Git, or have an administrator add " + req.resource() + "/" + req.SubResource + " to the Gate's allowVerbs"
+	}
+	return r
 }
 
 func verbNotAllowed(req *Request) *Refusal {

@@ -98,7 +98,7 @@ func tell(t *testing.T, file string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel() // nothing live comes later here: there is nothing to wait for
 	d := g.Decide(ctx, s.req)
-	got := ending(g, s, &d)
+	got := ending(ctx, g, s, &d)
 	if d.Refusal != nil {
 		lintMessage(t, d.Message(), d.ID)
 	}
@@ -121,7 +121,7 @@ func tell(t *testing.T, file string) {
 	t.Fatal("the story has no ending: add -- want -- and run with -update")
 }
 
-func ending(g *Gate, s *story, d *Decision) string {
+func ending(ctx context.Context, g *Gate, s *story, d *Decision) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "allowed: %v\n", d.Allowed)
 	if d.Reason != "" {
@@ -141,7 +141,7 @@ func ending(g *Gate, s *story, d *Decision) string {
 	for _, diff := range sortedDiffs(d.Drift) {
 		fmt.Fprintf(&b, "drift: %s\n", diff.Path)
 	}
-	if stamps := g.Annotate(context.Background(), s.req); stamps != nil {
+	if stamps := g.Annotate(ctx, s.req); stamps != nil {
 		for _, k := range sortedKeys(stamps) {
 			fmt.Fprintf(&b, "stamp: %s=%s\n", k, stamps[k])
 		}
