@@ -2,6 +2,7 @@ package chart
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -116,5 +117,40 @@ func TestSelfMadePair(t *testing.T) {
 	}
 	if ca == "" || len(bundles) != 1 || !bundles[ca] {
 		t.Errorf("the Secret has one authority, the configurations have %d others", len(bundles))
+	}
+}
+
+// TestRecoverySetDocumented holds that docs/install.md names every condition
+// under which nobody is asked, and no other.
+func TestRecoverySetDocumented(t *testing.T) {
+	data, err := os.ReadFile("../../docs/install.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, ok := strings.Cut(string(data), "| condition | never asked about |\n|---|---|\n")
+	if !ok {
+		t.Fatal("docs/install.md has no table of the recovery set")
+	}
+	var documented []string
+	for line := range strings.Lines(table) {
+		cells := strings.Split(line, "|")
+		if len(cells) < 3 {
+			break
+		}
+		documented = append(documented, strings.ToLower(strings.Trim(cells[1], " `")))
+	}
+	for _, o := range render(t, map[string]any{"webhooks": map[string]any{"recoveryNamespaces": []any{"name"}}}) {
+		if !strings.HasSuffix(o.GetKind(), "WebhookConfiguration") {
+			continue
+		}
+		hooks, _, _ := unstructured.NestedSlice(o.Object, "webhooks")
+		var conditions []string
+		list, _, _ := unstructured.NestedSlice(hooks[0].(map[string]any), "matchConditions")
+		for _, c := range list {
+			conditions = append(conditions, c.(map[string]any)["name"].(string))
+		}
+		if !slices.Equal(conditions, documented) {
+			t.Errorf("%s has the conditions\n%q, docs/install.md\n%q", o.GetName(), conditions, documented)
+		}
 	}
 }
