@@ -105,7 +105,8 @@ func (h *Handler) validate(ctx context.Context, req *gate.Request) *admissionv1.
 	if d.Refusal == nil {
 		return resp
 	}
-	h.Log.Info("refused", "decision", d.ID, "action", d.Action.String(), "allowed", d.Allowed, "reason", d.Refusal.Kind,
+	// The record has it too, and knows how to bear a flood.
+	h.Log.Debug("refused", "decision", d.ID, "action", d.Action.String(), "allowed", d.Allowed, "reason", d.Refusal.Kind,
 		"operation", req.Operation, "object", req.What(), "user", req.User.Name, "dryRun", req.DryRun)
 	if d.Allowed {
 		if d.Action == gate.Warn {

@@ -106,12 +106,14 @@ func serve(ctx context.Context, o *serveOptions, stdout, stderr io.Writer) error
 	defer stopHealth()
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	learner := &ledger.Learner{Recorder: lines}
+	folder := &audit.Folder{Lines: lines, Log: log}
+	learner := &ledger.Learner{Recorder: folder}
 	g := p.gate(learner, true)
 	tasks := append(registrationGuard(o, p, lines, g), keepLedger(o, p, learner)...)
 	if err := startSources(ctx, o, p, &wg, cancel, tasks...); err != nil {
 		return err
 	}
+	wg.Go(func() { folder.Run(ctx) })
 	handler := &webhook.Handler{Gate: g, Log: log, Budget: webhook.NewBudget(limitMemory())}
 	log.Info("serving", "listen", listener.Addr().String(), "version", version)
 	err = webhook.Serve(ctx, listener, handler, webhook.TLS{CertFile: o.certFile, KeyFile: o.keyFile, ClientCAFile: o.clientCA})

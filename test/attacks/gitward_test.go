@@ -128,6 +128,29 @@ func (g *gitward) size(t testing.TB) (lines, bytes int) {
 	return lines, bytes
 }
 
+// deniedSince counts the denials in the records from a line on, one by one and
+// folded.
+func (g *gitward) deniedSince(t testing.TB, line int) (n int64) {
+	t.Helper()
+	data, err := os.ReadFile(g.records)
+	check(t, err)
+	for _, text := range bytes.Split(bytes.TrimSpace(data), []byte("\n"))[line:] {
+		var r struct {
+			Operation string
+			Allowed   bool
+			Count     int64
+		}
+		check(t, json.Unmarshal(text, &r))
+		switch {
+		case r.Operation == "FOLDED":
+			n += r.Count
+		case !r.Allowed:
+			n++
+		}
+	}
+	return n
+}
+
 // recordsSince reads the records from a line on.
 func (g *gitward) recordsSince(t testing.TB, line int) []audit.Record {
 	t.Helper()

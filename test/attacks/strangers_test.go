@@ -88,7 +88,7 @@ func TestS37(t *testing.T) {
 	w := newWorld(t, map[string]string{"prices.yaml": configMap("prices", "1"), "late.yaml": configMap("late", "1")})
 	alone := w.honest(40)
 	linesBefore, bytesBefore := w.lab.gitward.size(t)
-	const flooders = 8
+	const flooders = 64
 	var denied atomic.Int64
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -114,8 +114,18 @@ func TestS37(t *testing.T) {
 	close(stop)
 	wg.Wait()
 	took := time.Since(started).Seconds()
-	lines, bytes := w.lab.gitward.size(t)
-	lines, bytes = lines-linesBefore, bytes-bytesBefore
+	lines, bytes := 0, 0
+	await(t, "the record of the flood", 30*time.Second, func() error {
+		lines, bytes = w.lab.gitward.size(t)
+		lines, bytes = lines-linesBefore, bytes-bytesBefore
+		if n := w.lab.gitward.deniedSince(t, linesBefore); n < denied.Load() {
+			return fmt.Errorf("%d of %d denials are recorded or counted", n, denied.Load())
+		}
+		return nil
+	})
+	if most := 400 + int(20*took); lines > most {
+		t.Errorf("%d denials left %d records, more than %d", denied.Load(), lines, most)
+	}
 	if amid > alone+5*time.Second {
 		t.Errorf("an honest apply takes %v amid the flood, %v without", amid, alone)
 	}

@@ -40,11 +40,7 @@ func freePort(t testing.TB) int {
 // its webhooks are asked and answer; its Pods are admitted where Pod security is
 // restricted.
 func TestInstall(t *testing.T) {
-	plane, err := controlplane.Start(context.Background(), controlplane.Options{ControllerManager: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer plane.Stop()
+	plane := controlplane.OwnForTest(t, controlplane.Options{ControllerManager: true})
 	dir := t.TempDir()
 	ca, cert, key, err := install.ServingCertificate("127.0.0.1")
 	if err != nil {
@@ -225,6 +221,9 @@ func TestCertManagerCRDs(t *testing.T) {
 // TestStatic: what stands on the API server's disk nobody takes away through the
 // API, whoever they are or say they are.
 func TestStatic(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs a real API server, which -short leaves out")
+	}
 	dir := t.TempDir()
 	ca, cert, key, err := install.ServingCertificate("127.0.0.1")
 	if err != nil {
@@ -240,13 +239,9 @@ func TestStatic(t *testing.T) {
 	if err != nil {
 		t.Fatalf("gitward static-manifest: %v\n%s", err, out)
 	}
-	plane, err := controlplane.Start(context.Background(), controlplane.Options{
+	plane := controlplane.OwnForTest(t, controlplane.Options{
 		Users:              []controlplane.User{{Name: mallory}},
 		ExtraAPIServerArgs: []string{"--admission-control-config-file=" + filepath.Join(admission, "admission.yaml")}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer plane.Stop()
 	kube := must(kubernetes.NewForConfig(plane.RESTConfig(controlplane.Admin)))
 	probe := func() error {
 		return kube.CoreV1().RESTClient().Post().Namespace("default").Resource("configmaps").MaxRetries(0).Param("dryRun", "All").

@@ -21,7 +21,7 @@ var shared = struct {
 // ForTest returns the control plane of this test binary: tests that ask for
 // the same options get the same one, so each should use a namespace of its
 // own, and webhooks should select namespaces. A test that restarts or breaks
-// things calls Start instead.
+// things calls OwnForTest instead.
 //
 // Under -short the test is skipped. Otherwise a control plane that cannot be
 // had is a failure, never a skip. Options.Dir is not for this; the logs' place
@@ -53,6 +53,23 @@ func ForTest(t testing.TB, options Options) *ControlPlane {
 			t.Logf("the end of the API server's log:\n%s", cp.apiServer.tail(10))
 		}
 	})
+	return cp
+}
+
+// OwnForTest starts a control plane for one test alone, which ends with it.
+// Under -short the test is skipped.
+func OwnForTest(t testing.TB, options Options) *ControlPlane {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("needs a real API server, which -short leaves out")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Minute)
+	defer cancel()
+	cp, err := Start(ctx, options)
+	if err != nil {
+		t.Fatalf("this test needs a real API server: %v", err)
+	}
+	t.Cleanup(cp.Stop)
 	return cp
 }
 

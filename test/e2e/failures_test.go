@@ -169,11 +169,7 @@ func always(string) bool { return true }
 // TestF3OwnNamespace: Gitward is dead, and its controllers bring it back; nobody
 // else writes there.
 func TestF3OwnNamespace(t *testing.T) {
-	plane, err := controlplane.Start(context.Background(), controlplane.Options{ControllerManager: true, Users: []controlplane.User{{Name: mallory}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(plane.Stop)
+	plane := controlplane.OwnForTest(t, controlplane.Options{ControllerManager: true, Users: []controlplane.User{{Name: mallory}}})
 	l := newLab(t, plane)
 	l.makeAdmin(mallory)
 	l.installGuard()
@@ -188,7 +184,7 @@ func TestF3OwnNamespace(t *testing.T) {
 			l.check(err)
 		}
 	}
-	_, err = l.kube.AppsV1().Deployments(systemNamespace).Create(context.Background(), &d, metav1.CreateOptions{})
+	_, err := l.kube.AppsV1().Deployments(systemNamespace).Create(context.Background(), &d, metav1.CreateOptions{})
 	l.check(err)
 	started := time.Now()
 	await(t, "Gitward's own Pods", time.Minute, func() error {
@@ -241,11 +237,7 @@ func (l *lab) setGatedDead() {
 // it makes at its start is missing. (Another minor version cannot be tried: only
 // one is built here.)
 func TestF4ColdStart(t *testing.T) {
-	plane, err := controlplane.Start(context.Background(), controlplane.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(plane.Stop)
+	plane := controlplane.OwnForTest(t, controlplane.Options{})
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	restart := func() time.Duration {
