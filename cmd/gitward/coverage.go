@@ -250,6 +250,17 @@ func (c *counting) finish() {
 	}
 }
 
+// shown are the columns: the first four always, the others where there are any.
+func (r *coverageResult) shown() []gate.Standing {
+	var out []gate.Standing
+	for i, s := range standings[:7] {
+		if i < 4 || slices.ContainsFunc(r.Namespaces, func(n coverageItem) bool { return n.Counts[string(s)] > 0 }) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
 func exclusionText(e *gate.Exclusion) string {
 	var parts []string
 	for _, p := range []struct {
@@ -264,6 +275,10 @@ func exclusionText(e *gate.Exclusion) string {
 }
 
 func (r *coverageResult) print(con *console) {
+	header, shown := "NAMESPACE COVERED", r.shown()
+	for _, s := range shown {
+		header += " " + strings.ToUpper(string(s))
+	}
 	var rows [][]cell
 	for _, item := range r.Namespaces {
 		name := item.Namespace
@@ -271,7 +286,7 @@ func (r *coverageResult) print(con *console) {
 			name = "(cluster)"
 		}
 		row := []cell{plain(gitindex.Clean(name, 63)), {text: con.bar(item.Counts)}}
-		for _, s := range standings[:7] {
+		for _, s := range shown {
 			row = append(row, plain(number(item.Counts[string(s)])))
 		}
 		rows = append(rows, row)
@@ -280,7 +295,7 @@ func (r *coverageResult) print(con *console) {
 		con.note("there is nothing there")
 		return
 	}
-	con.table("NAMESPACE COVERED TRACED DERIVED DRIFTED UNTRACED BROKEN EXCLUDED PLATFORM", rows)
+	con.table(header, rows)
 	for _, o := range r.Objects {
 		ref := gitindex.Ref{Group: o.Object.Group, Kind: o.Object.Kind, Namespace: o.Object.Namespace, Name: o.Object.Name}
 		fmt.Fprintf(con.out, "  %s  %s %s\n", o.Standing, gitindex.Clean(ref.String(), 150), gitindex.Clean(strings.Join(o.Paths, " "), 300))

@@ -80,14 +80,18 @@ func scenes(o demoOptions) []scene {
 		second = scene{2, "Gitward alone", time.Minute, (*demo).startAlone}
 		last = scene{9, "What was decided?", time.Minute, (*demo).showRecords}
 	}
-	return []scene{
+	all := []scene{
 		{1, "A repository and three people", time.Minute, (*demo).createRepository},
 		second,
 		{3, "What Git declares comes in", time.Minute, (*demo).admit},
 		{4, "What Git does not declare stays out", time.Minute, (*demo).goAround},
 		{5, "A commit counts only with a trusted signature", time.Minute, (*demo).stranger},
-		last,
 	}
+	if !o.noCluster {
+		all = append(all, scene{7, "What Kubernetes makes of it goes on", 2 * time.Minute, (*demo).live},
+			scene{8, "In an emergency", time.Minute, (*demo).emergency})
+	}
+	return append(all, last)
 }
 
 func playDemo(ctx context.Context, o demoOptions, stdout, stderr io.Writer) error {

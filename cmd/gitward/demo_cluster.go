@@ -39,14 +39,14 @@ apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: developer}
 rules:
-  - {apiGroups: ["", apps, batch, networking.k8s.io], resources: ["*"], verbs: ["*"]}
+  - {apiGroups: ["", apps, autoscaling, batch, networking.k8s.io], resources: ["*"], verbs: ["*"]}
   - {apiGroups: [gitward.dev], resources: ["*"], verbs: [get, list, watch]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
 metadata: {name: developer}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: developer}
-subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: dev}]
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: dev}, {apiGroup: rbac.authorization.k8s.io, kind: Group, name: sre}]
 `
 
 // startCluster is scene 2: the control plane, Gitward's resources, the process,
@@ -65,7 +65,7 @@ func (d *demo) startCluster(ctx context.Context) error {
 	}
 	d.screen.command(admin, "gitward serve --kubeconfig admin.yaml")
 	if err := d.screen.step("starting gitward", func() (string, error) {
-		if d.guard, err = d.startGuard(ctx, serveOptions{kubeconfig: d.plane.Kubeconfig(admin)}); err != nil {
+		if d.guard, err = d.startGuard(ctx, serveOptions{kubeconfig: d.plane.Kubeconfig(admin), guardRegistration: true}); err != nil {
 			return "", err
 		}
 		return "gitward decides at " + d.guard.url, door.awaitReady(ctx)
@@ -75,16 +75,19 @@ func (d *demo) startCluster(ctx context.Context) error {
 	if err := d.showTables(ctx); err != nil {
 		return err
 	}
-	return d.installWebhooks(ctx, door)
+	if err := d.installWebhooks(ctx, door); err != nil {
+		return err
+	}
+	return d.installGuard(ctx, door)
 }
 
 func (d *demo) startPlane(ctx context.Context) error {
 	if _, err := controlplane.Ensure(ctx, d.screen.progress()); err != nil {
 		return err
 	}
-	return d.screen.step("starting etcd and kube-apiserver", func() (string, error) {
-		plane, err := controlplane.Start(ctx, controlplane.Options{Dir: d.path("controlplane"),
-			Users: []controlplane.User{{Name: fluxUser, Groups: []string{"system:serviceaccounts"}}, {Name: dev}}})
+	return d.screen.step("starting etcd, kube-apiserver and kube-controller-manager", func() (string, error) {
+		plane, err := controlplane.Start(ctx, controlplane.Options{Dir: d.path("controlplane"), ControllerManager: true,
+			Users: []controlplane.User{{Name: fluxUser, Groups: []string{"system:serviceaccounts"}}, {Name: dev}, {Name: grace, Groups: []string{"sre"}}}})
 		if err != nil {
 			return "", err
 		}
@@ -98,13 +101,13 @@ func (d *demo) startPlane(ctx context.Context) error {
 		if err != nil {
 			return "", fmt.Errorf("asking for the version: %w", err)
 		}
-		return "kube-apiserver " + version.GitVersion + " and etcd run, at " + plane.Host, nil
+		return "kube-apiserver " + version.GitVersion + ", its controllers and etcd run, at " + plane.Host, nil
 	})
 }
 
 func newClusterDoor(plane *controlplane.ControlPlane) (*clusterDoor, error) {
 	c := &clusterDoor{clients: map[string]client.Client{}}
-	for _, who := range []string{admin, dev, flux} {
+	for _, who := range []string{admin, dev, flux, grace} {
 		config := plane.RESTConfig(userName(who))
 		config.WarningHandler = rest.NoWarnings{}
 		one, err := client.New(config, client.Options{})

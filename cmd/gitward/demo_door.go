@@ -38,6 +38,7 @@ const (
 	flux     = "flux"
 	admin    = "admin"
 	dev      = "dev"
+	grace    = "grace" // on call
 )
 
 func userName(who string) string {

@@ -121,19 +121,21 @@ func (d *demo) stillRuns(ctx context.Context, want string) error {
 	return nil
 }
 
-// trace is scene 9. The command is run as it is typed, within this process; only
-// its index goes to the demo's directory.
+// trace is scene 9.
 func (d *demo) trace(ctx context.Context) error {
 	var out bytes.Buffer
-	root := rootCommand("gitward")
-	root.SetOut(&out)
-	root.SetErr(&out)
-	root.SetArgs([]string{"trace", "deployment/web", "-n", "shop", "--kubeconfig", d.plane.Kubeconfig(admin), "--state-dir", d.path("trace")})
-	err := root.ExecuteContext(ctx)
+	err := d.run(ctx, &out, "trace", "deployment/web", "-n", "shop")
 	d.screen.command(dev, "gitward trace deployment/web -n shop")
 	d.screen.answer(out.String())
 	if err != nil {
 		d.differs("gitward trace: " + err.Error())
+	}
+	out.Reset()
+	err = d.run(ctx, &out, "coverage", "-n", "shop")
+	d.screen.command(dev, "gitward coverage -n shop")
+	d.screen.answer(out.String())
+	if err != nil {
+		d.differs("gitward coverage: " + err.Error())
 	}
 	return d.showRecords(ctx)
 }

@@ -161,6 +161,7 @@ spec:
   action: Deny
   match: {namespaces: [shop]}
   origins: [{name: platform}]
+  breakGlass: {groups: [sre], reasonPattern: "INC-[0-9]+ .+", maxDuration: 2h}
 `,
 	}
 }

@@ -47,7 +47,13 @@ func TestDemo(t *testing.T) {
 	for _, n := range []string{"4", "5"} {
 		inOrder(t, n, scenes[n], `Error from server (Forbidden): admission webhook "from-git.gitward.dev" denied the request:`)
 	}
-	inOrder(t, "9", scenes["9"], "gitward trace deployment/web -n shop", "Deployment shop/web", "traced", "apps/web.yaml", "Ben Okri", "records.jsonl")
+	inOrder(t, "2", scenes["2"], "registration.guard.gitward.dev created", "changes gitward itself")
+	inOrder(t, "7", scenes["7"], "KIND", "ReplicaSet", "Pod", "Pod", "Pod", "✓ admitted", "an ownerReference proves nothing", "✗ refused",
+		"horizontalpodautoscaler.autoscaling/web serverside-applied", "✓ the autoscaler scaled web to 4", "differs from Git: spec.replicas", "✗ refused")
+	inOrder(t, "8", scenes["8"], "gitward.dev/break-glass: INC-1234", "deployment.apps/web patched", "✓ admitted", "gitward breakglass list", "grace",
+		"web:1.8.3-hotfix", "deployment.apps/web serverside-applied", "✓ unharmed", "delete validatingwebhookconfiguration", "ValidatingAdmissionPolicy", "✗ refused")
+	inOrder(t, "9", scenes["9"], "gitward trace deployment/web -n shop", "Deployment shop/web", "traced", "apps/web.yaml", "Ben Okri",
+		"gitward coverage -n shop", "100%", "records.jsonl")
 }
 
 func TestDemoWithoutCluster(t *testing.T) {
