@@ -462,6 +462,8 @@ func (c *corpus) removeAll(ds []*declaration) {
 	c.awaitGone(ds)
 }
 
+// awaitGone is patient: the API server tries anew to clear a definition's objects
+// after ever longer pauses.
 func (c *corpus) awaitGone(ds []*declaration) {
 	parallel(ds, func(_ int, d *declaration) {
 		client, err := c.resource(d.gvk, d.ref.Namespace)
@@ -469,7 +471,7 @@ func (c *corpus) awaitGone(ds []*declaration) {
 			return
 		}
 		var gone error
-		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		for deadline := time.Now().Add(4 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 			if _, gone = client.Get(context.Background(), d.ref.Name, metav1.GetOptions{}); apierrors.IsNotFound(gone) {
 				return
 			}
