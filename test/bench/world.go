@@ -84,7 +84,62 @@ func NewWorld(n int) (*World, error) {
 		Rules: []gate.Rule{{Name: "production", ClusterScoped: true, Author: true, Lag: 15 * time.Minute, StaleAfter: 15 * time.Minute,
 			Origins: []gate.Source{{Origin: "platform"}}}},
 	}
-	return w, w.addReviews()
+	if err := w.addReviews(); err != nil {
+		return nil, err
+	}
+	return w, w.addDerived()
+}
+
+// alive is what is live of the first Deployment: itself, and its ReplicaSet.
+type alive map[string]*gate.LiveObject
+
+func (a alive) Object(uid string) *gate.LiveObject { return a[uid] }
+func (alive) Find(gitindex.Ref) *gate.LiveObject   { return nil }
+func (alive) Changed() <-chan struct{}             { return nil }
+
+const controllerName = "system:serviceaccount:kube-system:replicaset-controller"
+
+// addDerived makes the request by which a Pod comes of the first Deployment's
+// ReplicaSet.
+func (w *World) addDerived() error {
+	o := objectAt(0)
+	deployment, err := w.live(o)
+	if err != nil {
+		return err
+	}
+	template := deployment["spec"].(tree)["template"].(tree)
+	kept, err := json.Marshal(tree{"template": template})
+	if err != nil {
+		return err
+	}
+	set := gitindex.Ref{Group: "apps", Kind: "ReplicaSet", Namespace: o.ref.Namespace, Name: o.ref.Name + "-5d4f"}
+	w.View.Live = alive{
+		"d-uid": {UID: "d-uid", APIVersion: "apps/v1", Ref: o.ref, Template: kept},
+		"r-uid": {UID: "r-uid", APIVersion: "apps/v1", Ref: set, Template: kept,
+			Owner: gate.Owner{APIVersion: "apps/v1", Kind: "Deployment", Name: o.ref.Name, UID: "d-uid"}},
+	}
+	name := set.Name + "-x7k2p"
+	pod, err := json.Marshal(tree{"apiVersion": "v1", "kind": "Pod", "metadata": tree{"name": name, "namespace": o.ref.Namespace,
+		"labels": template["metadata"].(tree)["labels"]}, "spec": template["spec"]})
+	if err != nil {
+		return err
+	}
+	child := object{gitindex.Ref{Kind: "Pod", Namespace: o.ref.Namespace, Name: name}, "v1", "pods", string(pod)}
+	now, err := w.live(child)
+	if err != nil {
+		return err
+	}
+	meta := now["metadata"].(tree)
+	meta["generateName"] = set.Name + "-"
+	meta["ownerReferences"] = []any{tree{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": set.Name, "uid": "r-uid", "controller": true, "blockOwnerDeletion": true}}
+	r, err := newReview(child, now, nil)
+	if err != nil {
+		return err
+	}
+	r.Name, r.Allowed = "Pod-derived", true
+	r.Request.User = gate.User{Name: controllerName, UID: "1", Groups: []string{"system:serviceaccounts", "system:serviceaccounts:kube-system"}}
+	w.Reviews = append(w.Reviews, *r)
+	return nil
 }
 
 // object is a manifest before it is rendered.
@@ -136,8 +191,10 @@ func (w *World) live(o object) (tree, error) {
 	if err := json.Unmarshal(data, &obj); err != nil {
 		return nil, err
 	}
-	if err := json.Unmarshal([]byte(serverMetadataJSON[o.ref.Kind]), &server); err != nil {
-		return nil, err
+	if meta := serverMetadataJSON[o.ref.Kind]; meta != "" {
+		if err := json.Unmarshal([]byte(meta), &server); err != nil {
+			return nil, err
+		}
 	}
 	maps.Copy(obj["metadata"].(tree), server)
 	if o.ref.Kind == "Deployment" {
