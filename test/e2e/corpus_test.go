@@ -23,6 +23,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 
 	"github.com/gitward/gitward/api/v1alpha1"
@@ -462,21 +463,36 @@ func (c *corpus) removeAll(ds []*declaration) {
 	c.awaitGone(ds)
 }
 
-// awaitGone is patient: the API server tries anew to clear a definition's objects
-// after ever longer pauses.
+// awaitGone is patient: on a busy machine the API server fails to clear a
+// definition's objects, and tries anew after ever longer pauses. Any change of
+// the definition makes it try at once. This is not gated.
 func (c *corpus) awaitGone(ds []*declaration) {
 	parallel(ds, func(_ int, d *declaration) {
 		client, err := c.resource(d.gvk, d.ref.Namespace)
 		if err != nil {
 			return
 		}
-		var gone error
+		var last *unstructured.Unstructured
+		nudged := time.Now()
 		for deadline := time.Now().Add(4 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-			if _, gone = client.Get(context.Background(), d.ref.Name, metav1.GetOptions{}); apierrors.IsNotFound(gone) {
+			u, err := client.Get(context.Background(), d.ref.Name, metav1.GetOptions{})
+			if apierrors.IsNotFound(err) {
 				return
 			}
+			if err == nil {
+				last = u
+			}
+			if isCRD(d) && time.Since(nudged) > 3*time.Second {
+				nudged = time.Now()
+				nudge := fmt.Sprintf(`{"metadata":{"annotations":{"example.org/nudge":"%d"}}}`, nudged.UnixNano())
+				_, _ = client.Patch(context.Background(), d.ref.Name, types.MergePatchType, []byte(nudge), metav1.PatchOptions{})
+			}
 		}
-		c.t.Errorf("%s does not go away: %v", d, gone)
+		if last == nil {
+			last = &unstructured.Unstructured{}
+		}
+		conditions, _, _ := unstructured.NestedSlice(last.Object, "status", "conditions")
+		c.t.Errorf("%s does not go away: finalizers %v, conditions %s", d, last.GetFinalizers(), asJSON(conditions))
 	})
 }
 
