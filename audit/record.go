@@ -31,14 +31,15 @@ type Record struct {
 	UID       string    `json:"uid"` // of the review
 	Operation string    `json:"operation"`
 
-	APIVersion   string `json:"apiVersion"`
-	Kind         string `json:"kind"`
-	Resource     string `json:"resource"`
-	SubResource  string `json:"subResource,omitempty"`
-	Namespace    string `json:"namespace,omitempty"`
-	Name         string `json:"name,omitempty"`
-	ObjectUID    string `json:"objectUID,omitempty"`
-	ObjectDigest string `json:"objectDigest,omitempty"` // HMAC-SHA256 with a key of this run for Secrets, SHA-256 for the rest
+	APIVersion    string `json:"apiVersion"`
+	Kind          string `json:"kind"`
+	Resource      string `json:"resource"`
+	ResourceGroup string `json:"resourceGroup,omitempty"` // a subresource's kind is often of another group
+	SubResource   string `json:"subResource,omitempty"`
+	Namespace     string `json:"namespace,omitempty"`
+	Name          string `json:"name,omitempty"`
+	ObjectUID     string `json:"objectUID,omitempty"`
+	ObjectDigest  string `json:"objectDigest,omitempty"` // HMAC-SHA256 with a key of this run for Secrets, SHA-256 for the rest
 
 	User         string              `json:"user"`
 	UserUID      string              `json:"userUID,omitempty"`
@@ -115,7 +116,7 @@ func (l *Lines) record(req *gate.Request, d *gate.Decision) Record {
 	ref := req.Ref()
 	r := Record{
 		Time: d.At.UTC(), Replica: l.replica, Cluster: l.cluster, Decision: d.ID, UID: req.UID, Operation: string(req.Operation),
-		APIVersion: req.Version, Kind: req.Kind, Resource: req.Resource, SubResource: req.SubResource,
+		APIVersion: req.Version, Kind: req.Kind, Resource: req.Resource, ResourceGroup: req.ResourceGroup, SubResource: req.SubResource,
 		Namespace: ref.Namespace, Name: ref.Name, ObjectUID: d.ObjectUID, ObjectDigest: l.digest(req),
 		User: req.User.Name, UserUID: req.User.UID, Groups: req.User.Groups, Extra: req.User.Extra,
 		Impersonated: maybeImpersonated(req.User), FieldManager: gitindex.Clean(req.FieldManager, 128),
