@@ -15,15 +15,26 @@ import (
 // a person writes.
 const StampBreakGlass = StampPrefix + "break-glass"
 
+// maxReason is how long a reason may be, in characters: what the record and the
+// Gate's status keep whole, so that one reason stays one.
+const maxReason = 300
+
 // emergency lets a refused change of an object through where its annotation
 // breaks the glass; otherwise the refusal stands, and says why the annotation
-// did not help.
-func (t *tracing) emergency(s *subject, refused Decision) Decision {
+// did not help. The annotation may be all that changes: then it opens what has
+// none of its own, such as a shell in a Pod.
+func (t *tracing) emergency(s *subject, d Decision) Decision {
 	reason, asked := s.newStamps[StampBreakGlass]
-	if !asked || s.unchanged() && s.oldStamps[StampBreakGlass] == reason {
-		return refused
+	was, had := s.oldStamps[StampBreakGlass]
+	isNew := asked && !(had && was == reason)
+	if !asked || !isNew && (s.unchanged() || d.Refusal == nil) {
+		return d
 	}
+	refused := d
 	use, why := t.use(s.ref, reason)
+	if why != "" && refused.Refusal == nil {
+		return d // whether the annotation may stand there is judged with the stamps
+	}
 	if why != "" {
 		// What refused the change is what has to be mended; that the glass did not
 		// break comes second.
@@ -45,6 +56,8 @@ func (t *tracing) use(ref gitindex.Ref, reason string) (*Use, string) {
 		return nil, "nothing here keeps a record of it"
 	case !t.req.User.inAny(b.Groups):
 		return nil, "you are in none of its groups"
+	case reason != gitindex.Clean(reason, maxReason):
+		return nil, fmt.Sprintf("the reason must be one line of at most %d characters, without control characters", maxReason)
 	case b.Reason == nil || !b.Reason.MatchString(reason):
 		return nil, "the reason is not of the form that the Gate asks for"
 	}

@@ -35,6 +35,7 @@ var controllerRules = indexControllerRules([]controllerRule{
 		"daemon-set-controller", "job-controller"), nil, false},
 	{[]string{"Pod"}, "metadata.labels[statefulset.kubernetes.io/pod-name]", controllers("statefulset-controller"), isSubjectName, false},
 	{[]string{"Pod"}, "metadata.labels[apps.kubernetes.io/pod-index]", controllers("statefulset-controller"), nil, false},
+	{[]string{"Pod"}, "metadata.labels.controller-revision-hash", controllers("daemon-set-controller"), nil, false},
 	{[]string{"Pod"}, "metadata.finalizers[]", controllers("job-controller"), isFinalizer("batch.kubernetes.io/job-tracking"), false},
 	{[]string{"ControllerRevision.apps"}, "revision", controllers("statefulset-controller", "daemon-set-controller"), nil, false},
 	{[]string{"ControllerRevision.apps"}, "metadata.ownerReferences", controllers("statefulset-controller", "daemon-set-controller"), nil, false},
@@ -62,13 +63,15 @@ var controllerRules = indexControllerRules([]controllerRule{
 	{[]string{"PersistentVolumeClaim"}, "metadata.finalizers[]", controllers("pvc-protection-controller"), isFinalizer("kubernetes.io/pvc-protection"), false},
 	{[]string{"PersistentVolumeClaim"}, "metadata.ownerReferences", controllers("statefulset-controller"), nil, false},
 	{[]string{"PersistentVolumeClaim"}, "metadata.annotations[volume.kubernetes.io/storage-resizer]", controllers("expand-controller"), nil, false},
+	{[]string{"PersistentVolumeClaim"}, "spec.storageClassName", controllers("persistent-volume-binder"), isFirst, false},
+	{[]string{"PersistentVolumeClaim", "PersistentVolume"}, "metadata.annotations[pv.kubernetes.io/migrated-to]", controllers("persistent-volume-binder"), nil, false},
 	{[]string{"PersistentVolume"}, "spec.claimRef", append(controllers("persistent-volume-binder"), scheduler), nil, false},
 	{[]string{"PersistentVolume"}, "metadata.annotations[pv.kubernetes.io/bound-by-controller]", append(controllers("persistent-volume-binder"), scheduler), nil, false},
 	{[]string{"PersistentVolume"}, "metadata.finalizers[]", controllers("pv-protection-controller", "persistent-volume-binder"),
 		isFinalizer("kubernetes.io/pv-protection", "external-provisioner.volume.kubernetes.io/finalizer", "kubernetes.io/pv-controller"), false},
 	{[]string{"PersistentVolume"}, "spec.capacity", controllers("expand-controller"), nil, true},
 	{[]string{"VolumeAttributesClass.storage.k8s.io"}, "metadata.finalizers[]", controllers("volumeattributesclass-protection-controller"), isFinalizer("kubernetes.io/vac-protection"), false},
-	{[]string{"ResourceClaim.resource.k8s.io"}, "metadata.finalizers[]", controllers("resource-claim-controller"), isFinalizer("resource.kubernetes.io/delete-protection"), false},
+	{[]string{"ResourceClaim.resource.k8s.io"}, "metadata.finalizers[]", append(controllers("resource-claim-controller"), scheduler), isFinalizer("resource.kubernetes.io/delete-protection"), false},
 
 	// The token of a ServiceAccount, in a Secret that Git declares for one; and
 	// the marks of its use.
@@ -151,6 +154,11 @@ func (r *controllerRule) allows(c *comparison, v values, path string) bool {
 	}
 	kept := v.old != absent && equal(v.old, v.new)
 	return kept || c.user().isOneOf(r.by)
+}
+
+// isFirst: nothing was there before.
+func isFirst(_ *comparison, v values) bool {
+	return v.new != absent && (v.old == absent || v.old == nil || equal(v.old, v.new))
 }
 
 func isSubjectName(c *comparison, v values) bool {

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"github.com/gitward/gitward/gitindex"
 )
 
@@ -52,7 +55,7 @@ var makers = []maker{
 	{"StatefulSet.apps", "ControllerRevision.apps", controllers("statefulset-controller"), yieldsRevision, revisionAdds},
 	{"DaemonSet.apps", "ControllerRevision.apps", controllers("daemon-set-controller"), yieldsRevision, revisionAdds},
 	{"Pod", "PersistentVolumeClaim", controllers("ephemeral-volume-controller"), yieldsEphemeralClaim, claimAdds},
-	{"Pod", "ResourceClaim.resource.k8s.io", controllers("resource-claim-controller"), nil, nil},
+	{"Pod", "ResourceClaim.resource.k8s.io", append(controllers("resource-claim-controller"), scheduler), nil, nil},
 	{"Service", "EndpointSlice.discovery.k8s.io", controllers("endpointslice-controller"), nil, nil},
 	{"Endpoints", "EndpointSlice.discovery.k8s.io", controllers("endpointslicemirroring-controller"), nil, nil},
 }
@@ -81,8 +84,7 @@ func (t *tracing) derived(s *subject) (Decision, bool) {
 	if live == nil {
 		return Decision{Refusal: ownerUnknown(t.req, owner), awaits: true}, true
 	}
-	if live.Ref.Namespace != s.ref.Namespace && live.Ref.Namespace != "" && s.ref.Kind != "PersistentVolume" || live.Ref.Kind != owner.Kind || live.Ref.Name != owner.Name ||
-		live.Ref.Group != groupOf(owner.APIVersion) {
+	if !isOwner(live, owner, s.ref) {
 		return Decision{Refusal: notTheController(t.req, owner)}, true
 	}
 	root, why := t.root(live)
@@ -129,16 +131,41 @@ func (t *tracing) claimedOwner(s *subject) (Owner, *maker, bool) {
 	return Owner{}, nil, false
 }
 
+// isOwner reports whether a live object is the one that an ownerReference of the
+// child names.
+func isOwner(live *LiveObject, owner Owner, child gitindex.Ref) bool {
+	sameSpace := live.Ref.Namespace == "" || live.Ref.Namespace == child.Namespace || child.Kind == "PersistentVolume"
+	return sameSpace && live.Ref.Kind == owner.Kind && live.Ref.Name == owner.Name && live.Ref.Group == groupOf(owner.APIVersion)
+}
+
 // operator is what the Gate's derive rules say about making the request's
 // resource from this kind.
-func (t *tracing) operator(kind string) *maker {
+func (t *tracing) operator(kind string) *maker { return t.operatorOf(kind, t.req.resource()) }
+
+func (t *tracing) operatorOf(kind, resource string) *maker {
 	for _, r := range t.rule.Derive {
 		owner := gitindex.Ref{Group: r.Group, Kind: r.Kind}.GroupKind()
-		if owner == kind && slices.Contains(r.Makes, t.req.resource()) && !expired(r.Expires, t.now) {
+		if owner == kind && slices.Contains(r.Makes, resource) && !expired(r.Expires, t.now) {
 			return &maker{owner: owner, by: r.Users}
 		}
 	}
 	return nil
+}
+
+// makes reports whether objects of the child's kind are made of the owner's: by
+// Kubernetes, or by an operator that the Gate names. An ownerReference between
+// other kinds was written by somebody, and says nothing.
+func (t *tracing) makes(owner *LiveObject, child gitindex.Ref) bool {
+	kind := owner.Ref.GroupKind()
+	if slices.ContainsFunc(makers, func(m maker) bool { return m.owner == kind && m.child == child.GroupKind() }) {
+		return true
+	}
+	resource, ok := resourceOf[child.GroupKind()]
+	if !ok {
+		plural, _ := meta.UnsafeGuessKindToResource(schema.GroupVersionKind{Group: child.Group, Kind: child.Kind})
+		resource = plural.GroupResource().String()
+	}
+	return t.operatorOf(kind, resource) != nil
 }
 
 func ownerOf(o *LiveObject) Owner {
@@ -193,11 +220,15 @@ type lineage struct {
 func (t *tracing) root(o *LiveObject) (lineage, string) {
 	first := o
 	for range maxDepth {
-		if m := t.counted(o.Ref); m != nil {
-			return lineage{ref: o.Ref, manifest: m}, ""
-		}
 		if use := t.openUse(o.Ref); use != nil {
 			return lineage{ref: o.Ref, use: use}, ""
+		}
+		if m := t.counted(o.Ref); m != nil && t.asDeclared(o) {
+			return lineage{ref: o.Ref, manifest: m}, ""
+		} else if m != nil {
+			// Its controller must go on, or a Pod that dies is not made again; but what
+			// it makes is not what Git says, and must not be stamped as if it were.
+			return lineage{ref: o.Ref}, ""
 		}
 		if t.keptLive(o) {
 			return lineage{ref: o.Ref}, ""
@@ -212,9 +243,65 @@ func (t *tracing) root(o *LiveObject) (lineage, string) {
 		if next == nil {
 			return lineage{}, fmt.Sprintf("%s stems from %s %s, which is not live", clean(first.Ref), gitindex.Clean(o.Owner.Kind, 60), gitindex.Clean(o.Owner.Name, 90))
 		}
+		if !isOwner(next, o.Owner, o.Ref) || !t.makes(next, o.Ref) {
+			return lineage{}, fmt.Sprintf("%s names %s as its owner, of which no such objects are made", clean(o.Ref), clean(next.Ref))
+		}
 		o = next
 	}
 	return lineage{}, fmt.Sprintf("%s has too many owners above it", clean(first.Ref))
+}
+
+// asDeclared reports whether a live object's templates are those of a manifest
+// that is remembered: what its controller makes is then Git's too. A Job's
+// template carries what the server adds to it, and cannot be changed.
+func (t *tracing) asDeclared(o *LiveObject) bool {
+	if len(o.Template) == 0 || o.Ref.GroupKind() == "Job.batch" || t.hasFieldRule(resourceOf[o.Ref.GroupKind()]) {
+		return true
+	}
+	return slices.ContainsFunc(t.everDeclared(o.Ref), func(m *gitindex.Manifest) bool { return t.sameTemplates(o, m) })
+}
+
+// sameTemplates compares a live object's templates with a manifest's, field by
+// field, as a request for them would be.
+func (t *tracing) sameTemplates(o *LiveObject, m *gitindex.Manifest) bool {
+	if m.Canonical == nil || m.APIVersion != o.APIVersion {
+		return true // another version has another form; it was compared when it was written
+	}
+	live, err := decodeObject(o.Template)
+	if err != nil {
+		return false
+	}
+	want, err := decodeObject(m.Canonical)
+	if err != nil {
+		return false
+	}
+	version := versionOf(o.APIVersion)
+	templates := map[string]any{}
+	for field := range live {
+		if w := dig(want, "spec", field); w != absent {
+			templates[field] = w
+		}
+	}
+	c := &comparison{tracing: t, manifest: m, want: want, subject: &subject{ref: o.Ref, apiVersion: o.APIVersion,
+		shape: t.view.Schemas.Shape(o.Ref.Group, version, o.Ref.Kind), managed: &managedFields{}, uid: o.UID}}
+	c.declared = func() any { // a default that an older API server does not know may be missing
+		if data, err := t.view.Schemas.Declared(m.Raw, version); err == nil {
+			if v, err := decodeObject(data); err == nil {
+				return v
+			}
+		}
+		return want
+	}
+	c.path = []segment{{name: "spec"}}
+	c.fields(c.subject.shape.Field("spec"), absent, live, templates)
+	return len(c.violations) == 0
+}
+
+// hasFieldRule reports whether the Gate lets fields of a resource be live.
+func (t *tracing) hasFieldRule(resource string) bool {
+	return slices.ContainsFunc(t.rule.AllowFields, func(r FieldRule) bool {
+		return !expired(r.Expires, t.now) && slices.Contains(r.Resources, resource)
+	})
 }
 
 // counted is a manifest of the object that counts: a current one, or one that

@@ -13,11 +13,11 @@ func ruleReason(c *comparison, v values) bool {
 	if c.tracing == nil || len(c.tracing.rule.AllowFields) == 0 {
 		return false
 	}
-	t, path := c.tracing, pathPattern(c.path)
+	t, path, place := c.tracing, pathPattern(c.path), pathText(c.path)
 	for i := range t.rule.AllowFields {
 		r := &t.rule.AllowFields[i]
-		if !expired(r.Expires, t.now) && slices.Contains(r.Resources, t.req.resource()) && slices.Contains(r.Paths, path) &&
-			matchAny(r.Namespaces, c.subject.ref.Namespace) {
+		if !expired(r.Expires, t.now) && slices.Contains(r.Resources, t.req.resource()) &&
+			(slices.Contains(r.Paths, path) || slices.Contains(r.Paths, place)) && matchAny(r.Namespaces, c.subject.ref.Namespace) {
 			kept := v.old != absent && equal(v.old, v.new)
 			if kept || t.req.User.isOneOf(r.Users) {
 				return true
@@ -42,7 +42,7 @@ func (t *tracing) excludes() *Exclusion {
 		if len(e.Namespaces) > 0 && (namespace == "" || !matchAny(e.Namespaces, namespace)) {
 			continue
 		}
-		if len(e.Resources) > 0 && !slices.Contains(e.Resources, t.req.resource()) {
+		if len(e.Resources) > 0 && !(slices.Contains(e.Resources, t.req.resource()) && partOfObject[t.req.SubResource]) {
 			continue
 		}
 		if len(e.Users) > 0 && !t.req.User.isOneOf(e.Users) {
@@ -52,6 +52,10 @@ func (t *tracing) excludes() *Exclusion {
 	}
 	return nil
 }
+
+// partOfObject are the subresources that an exclusion of the resource covers.
+// The others hand out something else than the object: a shell, an identity.
+var partOfObject = map[string]bool{"": true, "status": true, "scale": true, "finalize": true}
 
 // allowsVerb reports whether the Gate lets this user use the subresource.
 func (t *tracing) allowsVerb() bool {

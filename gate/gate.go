@@ -69,6 +69,7 @@ type Decision struct {
 	ObjectUID string
 	At        time.Time
 
+	uses    []*Use // of break-glass, by every Gate that let it pass for that alone
 	subject *subject
 	stamps  *expected
 	author  bool
@@ -173,13 +174,26 @@ func (g *Gate) judge(view *View, req *Request) Decision {
 // for all of them.
 func combine(req *Request, all []Decision) Decision {
 	decided := all[0]
+	var uses []*Use
+	for _, d := range all {
+		if d.Refusal == nil && d.Reason == BrokenGlass {
+			uses = append(uses, d.BreakGlass)
+		}
+	}
 	for _, d := range all[1:] {
 		if decided.Refusal != nil && decided.Action == Deny {
 			break
 		}
-		if d.Refusal != nil && (decided.Refusal == nil || d.Action == Deny) {
+		// Of those that admit, the one that broke the glass for it speaks: without
+		// it there would be no admission.
+		if d.Refusal != nil && (decided.Refusal == nil || d.Action == Deny) ||
+			d.Refusal == nil && decided.Refusal == nil && d.Reason == BrokenGlass && decided.Reason != BrokenGlass {
 			decided = d
 		}
+	}
+	decided.uses = uses
+	if decided.BreakGlass == nil && len(uses) > 0 {
+		decided.BreakGlass = uses[0]
 	}
 	decided.stamps = stampsFor(all)
 	if decided.Refusal != nil && decided.Action == Deny || decided.subject == nil {
@@ -195,7 +209,7 @@ func combine(req *Request, all []Decision) Decision {
 			strictest = d
 		}
 	}
-	strictest.Reason, strictest.Refusal, strictest.stamps = "", badStamp(req, key, why), decided.stamps
+	strictest.Reason, strictest.Refusal, strictest.stamps, strictest.uses = "", badStamp(req, key, why), decided.stamps, uses
 	return strictest
 }
 
@@ -242,8 +256,8 @@ func (g *Gate) finish(req *Request, d Decision) Decision {
 		d.ObjectUID = d.subject.uid
 	}
 	d.Allowed = d.Refusal == nil && d.Reason != "" || d.Refusal != nil && d.Gate != "" && d.Action != Deny
-	if d.BreakGlass != nil {
-		d.BreakGlass.Decision = d.ID
+	for _, u := range d.uses {
+		u.Decision = d.ID
 	}
 	if req.DryRun {
 		return d
@@ -255,8 +269,10 @@ func (g *Gate) finish(req *Request, d Decision) Decision {
 				Do: "try again; an administrator finds more in Gitward's log"}
 		}
 	}
-	if d.Allowed && d.Reason == BrokenGlass {
-		g.Ledger.Note(*d.BreakGlass)
+	if d.Allowed {
+		for _, u := range d.uses {
+			g.Ledger.Note(*u)
+		}
 	}
 	return d
 }

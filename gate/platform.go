@@ -29,6 +29,7 @@ var platformRules = indexPlatformRules([]platformRule{
 	{"Node", "", "*", []string{nodePrefix}, isOwnNode},
 	{"CSINode.storage.k8s.io", "", "*", []string{nodePrefix}, isOwnNode},
 	{"CertificateSigningRequest.certificates.k8s.io", "", "*", []string{nodePrefix, "system:bootstrap:"}, nil},
+	{"PodCertificateRequest.certificates.k8s.io", "*", "*", []string{nodePrefix}, isOnOwnNode},
 	{"ResourceSlice.resource.k8s.io", "", "*", []string{nodePrefix}, isOnOwnNode},
 	{"Pod", "*", "*", []string{nodePrefix}, isOwnMirror},
 	{"Event", "*", "*", machines, nil},
@@ -104,7 +105,7 @@ func (r *platformRule) keptBy(u *User) bool {
 			if strings.HasPrefix(u.Name, name) {
 				return true
 			}
-		case u.isOneOf([]string{name}) && (name != apiServer || u.inAny([]string{"system:masters"})):
+		case u.isOneOf([]string{name}) && (name != apiServer || u.UID != "" && u.inAny([]string{"system:masters"})):
 			return true
 		}
 	}
@@ -155,11 +156,29 @@ func isBootstrapRole(_ *Request, o objects) bool {
 	name, namespace := text(dig(o.new, "metadata", "name")), text(dig(o.new, "metadata", "namespace"))
 	known := strings.HasPrefix(name, "system:") || slices.Contains([]string{"cluster-admin", "admin", "edit", "view"}, name) ||
 		namespace == "kube-system" || namespace == "kube-public"
+	role := text(dig(o.new, "roleRef", "name"))
 	return known && text(dig(o.new, "metadata", "labels", "kubernetes.io/bootstrapping")) == "rbac-defaults" &&
-		!slices.ContainsFunc(asList(dig(o.new, "subjects")), func(s any) bool { return !isPartOfKubernetes(s) })
+		!slices.ContainsFunc(asList(dig(o.new, "subjects")), func(s any) bool { return !isPartOfKubernetes(s, role) })
 }
 
-func isPartOfKubernetes(subject any) bool {
-	return strings.HasPrefix(text(at(subject, "name")), "system:") ||
-		text(at(subject, "kind")) == "ServiceAccount" && text(at(subject, "namespace")) == "kube-system"
+// openToAll are the roles that Kubernetes itself binds to everybody
+// (plugin/pkg/auth/authorizer/rbac/bootstrappolicy/policy.go).
+var openToAll = []string{"system:basic-user", "system:discovery", "system:public-info-viewer", "system:service-account-issuer-discovery"}
+
+// isPartOfKubernetes reports a subject that no person and no workload can be:
+// the groups that everybody is in get the harmless roles alone.
+func isPartOfKubernetes(subject any, role string) bool {
+	name := text(at(subject, "name"))
+	switch text(at(subject, "kind")) {
+	case "ServiceAccount":
+		return text(at(subject, "namespace")) == "kube-system"
+	case "Group":
+		if strings.HasPrefix(name, "system:serviceaccounts") || name == "system:authenticated" || name == "system:unauthenticated" {
+			return slices.Contains(openToAll, role)
+		}
+		return strings.HasPrefix(name, "system:")
+	case "User":
+		return strings.HasPrefix(name, "system:") && !strings.HasPrefix(name, accountPrefix) && name != "system:anonymous"
+	}
+	return false
 }

@@ -36,7 +36,10 @@ func scale(t *tracing) Decision {
 	}
 	ref, ok := scalable[t.req.resource()]
 	ref.Namespace, ref.Name = t.req.Namespace, t.req.Name
+	custom := gitindex.Ref{Group: t.req.ResourceGroup, Kind: t.view.Schemas.KindOf(t.req.ResourceGroup, t.req.Resource), Namespace: ref.Namespace, Name: ref.Name}
 	switch {
+	case !ok && custom.Kind != "" && t.req.User.isOneOf(autoscalerUsers) && t.autoscaled(custom, now):
+		return Decision{Reason: ByController}
 	case ok && t.req.User.isOneOf(autoscalerUsers) && t.autoscaled(ref, now):
 		return Decision{Reason: ByController}
 	case t.scalesByRule():

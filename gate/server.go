@@ -74,6 +74,8 @@ var serverRules = indexServerRules([]serverRule{
 	{"Pod", "spec.priorityClassName", allocated},
 	{"Pod", "spec.preemptionPolicy", allocated},
 	{"Pod", "spec.overhead", allocated},
+	{"Pod", "spec.nodeName", isBound},
+	{"Pod", "spec.nodeSelector", ofRuntimeClass},
 	{"Pod", "metadata.annotations[kubernetes.io/limit-ranger]", allocated},
 	{"CertificateSigningRequest.certificates.k8s.io", "spec.username", allocated},
 	{"CertificateSigningRequest.certificates.k8s.io", "spec.uid", allocated},
@@ -113,6 +115,33 @@ func serverReason(c *comparison, v values) bool {
 func allocated(c *comparison, v values) bool {
 	kept := v.old == absent || equal(v.old, v.new)
 	return v.want == absent && kept && !c.subject.managed.claims(c.path)
+}
+
+// isBound: the scheduler put the Pod on a Node, through a binding, which is
+// judged by itself; no later request can move it.
+func isBound(_ *comparison, v values) bool {
+	return v.want == absent && v.old != absent && equal(v.old, v.new)
+}
+
+// ofRuntimeClass: the RuntimeClass plugin adds its class' node selector to Git's.
+func ofRuntimeClass(c *comparison, v values) bool {
+	if text(dig(c.want, "spec", "runtimeClassName")) == "" {
+		return false
+	}
+	n, _ := v.new.(map[string]any)
+	w, _ := v.want.(map[string]any)
+	for k, wanted := range w {
+		if !equal(at(n, k), wanted) {
+			return false
+		}
+	}
+	for k, value := range n {
+		kept := v.old == absent || equal(at(v.old, k), value)
+		if _, declared := w[k]; !declared && (!kept || c.subject.managed.claims(append(slices.Clone(c.path), segment{name: k}))) {
+			return false
+		}
+	}
+	return len(n) > 0
 }
 
 func isName(c *comparison, v values) bool {
@@ -210,8 +239,11 @@ func isTokenMount(c *comparison, v values) bool {
 
 // defaultTolerations: Git's tolerations, and after them, in its order, those of
 // the two that the DefaultTolerationSeconds plugin adds which Git's do not cover.
-func defaultTolerations(_ *comparison, v values) bool {
+func defaultTolerations(c *comparison, v values) bool {
 	n, w := asList(v.new), asList(v.want)
+	if text(dig(c.want, "spec", "runtimeClassName")) != "" && allocated(c, v) {
+		return true // the class' own, merged in
+	}
 	if len(n) < len(w) || !slices.EqualFunc(n[:len(w)], w, equal) {
 		return false
 	}

@@ -72,12 +72,12 @@ func (t *tracing) standsOn(s *subject) (Standing, Decision) {
 	if t.view.Live == nil {
 		return Untraced, Decision{}
 	}
-	owner, _, claimed := t.claimedOwner(s)
-	if !claimed {
+	owner, m, claimed := t.claimedOwner(s)
+	if !claimed || m == nil {
 		return Untraced, Decision{}
 	}
 	live := t.view.Live.Object(owner.UID)
-	if live == nil {
+	if live == nil || !isOwner(live, owner, s.ref) {
 		return Untraced, Decision{}
 	}
 	root, why := t.root(live)
@@ -86,6 +86,8 @@ func (t *tracing) standsOn(s *subject) (Standing, Decision) {
 		return Untraced, Decision{}
 	case root.use != nil:
 		return StandsBroken, Decision{BreakGlass: root.use, Root: root.ref}
+	case root.manifest == nil && t.counted(root.ref) != nil:
+		return Drifted, Decision{Root: root.ref}
 	case root.manifest == nil:
 		return StandsPlatform, Decision{Root: root.ref}
 	}

@@ -185,6 +185,7 @@ func readStory(t *testing.T, a *txtar.Archive) *story {
 	var sr storyRequest
 	var object, old []byte
 	live, ledger := newMemory(), owed{}
+	var lives [][]byte
 	for _, f := range a.Files {
 		switch f.Name {
 		case "crd":
@@ -198,8 +199,7 @@ func readStory(t *testing.T, a *txtar.Archive) *story {
 		case "old":
 			old = toJSON(t, f.Data)
 		case "live":
-			o := liveOf(t, toJSON(t, f.Data))
-			live.byUID[o.UID], live.byRef[o.Ref] = o, o
+			lives = append(lives, toJSON(t, f.Data))
 		case "owed":
 			var u Use
 			strict(t, f.Data, &u)
@@ -210,6 +210,13 @@ func readStory(t *testing.T, a *txtar.Archive) *story {
 	schemas, errs := canonical.New(crds...)
 	for _, err := range errs {
 		t.Fatal(err)
+	}
+	for _, raw := range lives {
+		o := liveOf(t, raw)
+		if schemas.Known(o.Ref.Group, versionOf(o.APIVersion), o.Ref.Kind) {
+			o.Template = liveOf(t, served(t, schemas, raw)).Template
+		}
+		live.byUID[o.UID], live.byRef[o.Ref] = o, o
 	}
 	if !sr.AsIs {
 		object, old = served(t, schemas, object), served(t, schemas, old)

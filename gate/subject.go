@@ -108,3 +108,10 @@ func groupOf(apiVersion string) string {
 	}
 	return group
 }
+
+func versionOf(apiVersion string) string {
+	if _, version, ok := strings.Cut(apiVersion, "/"); ok {
+		return version
+	}
+	return apiVersion
+}

@@ -128,15 +128,21 @@ func yieldsClaim(d *derivation) (map[string]any, error) {
 // yieldsEphemeralClaim: the claim template of one volume of the Pod, which in
 // turn is as its owner's template has it.
 func yieldsEphemeralClaim(d *derivation) (map[string]any, error) {
-	above := d.tracing.view.Live.Object(d.owner.Owner.UID)
-	if above == nil {
-		return nil, errNoTemplate
+	var volumes any
+	if above := d.tracing.view.Live.Object(d.owner.Owner.UID); above != nil {
+		template, err := above.field("template")
+		if err != nil {
+			return nil, err
+		}
+		volumes = dig(template, "spec", "volumes")
+	} else if m := d.tracing.counted(d.owner.Ref); m != nil && d.owner.Owner.UID == "" { // a Pod that Git declares by itself
+		pod, err := decodeObject(m.Canonical)
+		if err != nil {
+			return nil, fmt.Errorf("decoding the canonical form of %v: %w", d.owner.Ref, err)
+		}
+		volumes = dig(pod, "spec", "volumes")
 	}
-	template, err := above.field("template")
-	if err != nil {
-		return nil, err
-	}
-	for _, v := range asList(dig(template, "spec", "volumes")) {
+	for _, v := range asList(volumes) {
 		claim, ok := dig(v, "ephemeral", "volumeClaimTemplate").(map[string]any)
 		if ok && d.owner.Ref.Name+"-"+text(at(v, "name")) == d.subject.ref.Name {
 			return d.made("v1", claim), nil
@@ -268,8 +274,11 @@ func isIndexVariable(_ *comparison, v values) bool {
 
 // isClaimVolume: the volume of a claim template, in place of one of that name.
 func isClaimVolume(c *comparison, v values) bool {
-	name := text(at(v.new, "name"))
-	return name != "" && equal(v.new, map[string]any{"name": name, "persistentVolumeClaim": map[string]any{"claimName": name + "-" + c.subject.ref.Name}})
+	name, claim := text(at(v.new, "name")), text(dig(v.new, "persistentVolumeClaim", "claimName"))
+	owner, _ := controllerOf(c.subject.new)
+	set := c.tracing.view.Live.Object(owner.UID)
+	return set != nil && claim == name+"-"+c.subject.ref.Name && set.claimTemplate(claim) != nil &&
+		equal(v.new, map[string]any{"name": name, "persistentVolumeClaim": map[string]any{"claimName": claim}})
 }
 
 // isOneNode: a DaemonSet's Pod is bound to its Node by name, in place of all

@@ -223,10 +223,7 @@ func (t *tracing) reasonFor(s *subject, o objects) Decision {
 			d = other
 		}
 	}
-	if d.Refusal != nil {
-		d = t.emergency(s, d)
-	}
-	return d
+	return t.emergency(s, d)
 }
 
 // untraced decides about an object that no Origin declares: made by its
@@ -248,10 +245,36 @@ func (t *tracing) untraced(s *subject, refused Decision) Decision {
 		}
 		return d
 	}
+	if d, ok := t.operated(s); ok {
+		return d
+	}
 	if owner, ok := controllerOf(s.old); ok {
 		return Decision{Refusal: derivedOnly(t.req, owner, sortedDiffs(c.violations))}
 	}
 	return refused
+}
+
+// operated decides about an operator that changes what a derive rule lets it
+// make: a certificate is renewed, a replica set scaled. Whose the object is must
+// stay as it was.
+func (t *tracing) operated(s *subject) (Decision, bool) {
+	if t.view.Live == nil || !equal(dig(s.old, "metadata", "ownerReferences"), dig(s.new, "metadata", "ownerReferences")) {
+		return Decision{}, false
+	}
+	owner, ok := controllerOf(s.old)
+	if !ok {
+		return Decision{}, false
+	}
+	m := t.operator(gitindex.Ref{Group: groupOf(owner.APIVersion), Kind: owner.Kind}.GroupKind())
+	live := t.view.Live.Object(owner.UID)
+	if m == nil || !t.req.User.isOneOf(m.by) || live == nil || !isOwner(live, owner, s.ref) {
+		return Decision{}, false
+	}
+	root, why := t.root(live)
+	if why != "" {
+		return Decision{Refusal: rootless(t.req, why)}, true
+	}
+	return Decision{Reason: Derived, Manifest: root.manifest, Root: root.ref, BreakGlass: root.use, via: live, past: t.everDeclared(root.ref)}, true
 }
 
 // weigh holds the subject against the candidates, best first, and takes the

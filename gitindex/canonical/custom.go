@@ -20,6 +20,7 @@ import (
 // customKind is what a CRD says of its kind.
 type customKind struct {
 	groupKind schema.GroupKind
+	plural    string // the resource's name
 	scope     Scope
 	webhook   bool // its versions differ by more than their name
 	preserve  bool // spec.preserveUnknownFields, from before structural schemas
@@ -56,6 +57,7 @@ func parseCRD(raw []byte) (*customKind, error) {
 func newCustomKind(crd *apiextensionsv1.CustomResourceDefinition) (*customKind, error) {
 	kind := &customKind{
 		groupKind: schema.GroupKind{Group: crd.Spec.Group, Kind: crd.Spec.Names.Kind},
+		plural:    crd.Spec.Names.Plural,
 		webhook:   crd.Spec.Conversion != nil && crd.Spec.Conversion.Strategy == apiextensionsv1.WebhookConverter,
 		preserve:  crd.Spec.PreserveUnknownFields,
 		versions:  map[string]*customVersion{},

@@ -18,3 +18,17 @@ func (s *Schemas) HasStatus(group, version, kind string) bool {
 // NullIsAbsent reports whether null and absence mean the same at this place:
 // they do wherever the API server decodes into a Go type of its own.
 func (s Shape) NullIsAbsent() bool { return s.at != nil && s.at.source.goType != nil }
+
+// KindOf is the custom kind that a resource of the group holds; empty where none
+// is known.
+func (s *Schemas) KindOf(group, resource string) string {
+	if s == nil {
+		return ""
+	}
+	for gk, custom := range s.custom {
+		if gk.Group == group && custom.plural == resource {
+			return gk.Kind
+		}
+	}
+	return ""
+}
