@@ -51,7 +51,7 @@ spec:
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
 metadata: {name: stamps.guard.gitward.dev.static.k8s.io}
-spec: {{- include "gitward.guard.stamps" (dict "root" . "static" true) | nindent 2 }}
+spec: {{- include "gitward.guard.stamps" (dict "root" .) | nindent 2 }}
 ---
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding

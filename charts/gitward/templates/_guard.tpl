@@ -1,18 +1,44 @@
 {{/*
-Who may touch what is Gitward's own. A service account that only claims to be one
-has no uid. A static policy exempts nobody at all: whoever is system:masters can
-impersonate every name.
+Who is that service account, takes its name. An editor of its namespace may
+impersonate it by name, but not its uid.
 */}}
-{{- define "gitward.trusted" -}}
-{{- if .static -}}
-false
-{{- else -}}
-(request.userInfo.username == "{{ include "gitward.account" .root }}" && request.userInfo.?uid.orValue("") != "")
-{{- range .root.Values.guard.users }} || request.userInfo.username == "{{ . }}"{{ end }}
-{{- range .root.Values.guard.groups }} || "{{ . }}" in request.userInfo.groups{{ end }}
-{{- if eq .root.Values.certs.mode "cert-manager" }} || (request.userInfo.username in ["system:serviceaccount:cert-manager:cert-manager", "system:serviceaccount:cert-manager:cert-manager-cainjector"] && request.userInfo.?uid.orValue("") != "")
+{{- define "gitward.is" -}}
+(request.userInfo.username == "{{ . }}" && request.userInfo.?uid.orValue("") != "" && "system:serviceaccounts:{{ index (splitList ":" .) 2 }}" in request.userInfo.?groups.orValue([]))
 {{- end }}
-{{- end -}}
+
+{{/* Who may touch what is Gitward's own. */}}
+{{- define "gitward.trusted" -}}
+{{ include "gitward.is" (include "gitward.account" .root) }}
+{{- range .root.Values.guard.users }} || {{ if hasPrefix "system:serviceaccount:" . }}{{ include "gitward.is" . }}{{ else }}request.userInfo.username == "{{ . }}"{{ end }}{{ end }}
+{{- range .root.Values.guard.groups }} || "{{ . }}" in request.userInfo.?groups.orValue([]){{ end }}
+{{- end }}
+
+{{/*
+cert-manager keeps the certificate's Secret, its authority's, and what it needs on
+the way there: requests, and a key that becomes the next one.
+*/}}
+{{- define "gitward.certManager" -}}
+{{- if eq .root.Values.certs.mode "cert-manager" }} || ({{ include "gitward.is" "system:serviceaccount:cert-manager:cert-manager" }} && (
+(variables.core == "cert-manager.io" && (variables.sub in ["status", "finalizers"] || request.resource.resource == "certificaterequests")) ||
+(variables.what == "secrets" && request.operation != "DELETE" && object.metadata.name in ["{{ .root.Values.certs.secretName }}"{{ if not .root.Values.certs.certManager.issuerRef }}, "gitward-authority"{{ end }}]) ||
+(variables.what == "secrets" && [object, oldObject].all(o, o == null ||
+(o.metadata.name.startsWith("gitward-") && o.metadata.?labels["cert-manager.io/next-private-key"].orValue("") == "true")))))
+{{- end }}
+{{- end }}
+
+{{/* Its injector puts the authority into both configurations, and changes nothing else. */}}
+{{- define "gitward.injector" -}}
+{{- if eq .root.Values.certs.mode "cert-manager" }} || ({{ include "gitward.is" "system:serviceaccount:cert-manager:cert-manager-cainjector" }} &&
+request.operation == "UPDATE" && object.webhooks.size() == 1 && oldObject.webhooks.size() == 1 &&
+object.metadata.?labels == oldObject.metadata.?labels && object.metadata.?annotations == oldObject.metadata.?annotations &&
+object.metadata.?finalizers == oldObject.metadata.?finalizers && object.metadata.?ownerReferences == oldObject.metadata.?ownerReferences &&
+{{ template "gitward.same" (dict "a" "object.webhooks[0]" "b" "oldObject.webhooks[0]" "but" "clientConfig") }} &&
+{{ template "gitward.same" (dict "a" "object.webhooks[0].clientConfig" "b" "oldObject.webhooks[0].clientConfig" "but" "caBundle") }})
+{{- end }}
+{{- end }}
+
+{{- define "gitward.same" -}}
+{{ .a }}.all(k, k == "{{ .but }}" || (k in {{ .b }} && {{ .a }}[k] == {{ .b }}[k])) && {{ .b }}.all(k, k == "{{ .but }}" || k in {{ .a }})
 {{- end }}
 
 {{/*
@@ -21,7 +47,7 @@ Gitward is down. Their names can be impersonated, so each may do here what it do
 and nothing else, and what it runs must be Gitward.
 */}}
 {{- define "gitward.kubernetes" -}}
-(request.userInfo.username == "system:apiserver" && variables.sub == "status" && variables.core != "gitward.dev") ||
+(request.userInfo.username == "system:apiserver" && request.userInfo.?uid.orValue("") != "" && variables.sub == "status" && variables.core != "gitward.dev") ||
 ("system:nodes" in request.userInfo.groups && request.userInfo.username.startsWith("system:node:") && (
 variables.what == "pods/status" || (variables.what == "pods" && request.operation == "DELETE") ||
 (variables.what == "serviceaccounts/token" && object.?spec.?boundObjectRef.?kind.orValue("") == "Pod" && object.?spec.?boundObjectRef.?uid.orValue("") != ""))) ||
@@ -60,10 +86,18 @@ variables.what in ["endpoints", "endpointslices"] ||
   expression: >-
     object != null && variables.pod.hasValue() && variables.pod.value().containers.size() == 1 &&
     variables.pod.value().containers.all(c, (c.image.startsWith("{{ .root.Values.image.repository }}:") || c.image.startsWith("{{ .root.Values.image.repository }}@")) &&
-    !has(c.command) && has(c.args) && c.args.size() > 0 && c.args[0] == "serve") &&
+    !has(c.command) && !has(c.envFrom) && !has(c.lifecycle) &&
+    has(c.args) && c.args.size() > 0 && c.args[0] == "serve" &&
+    c.args.all(a, a == "serve" || a == "--namespace={{ .root.Release.Namespace }}" || a == "--replica=$(POD_NAME)" ||
+    ["--listen=", "--health-listen=", "--state-dir=", "--log-level=", "--log-format=", "--cluster="].exists(f, a.startsWith(f))) &&
+    c.?env.orValue([]).all(e, e.name == "POD_NAME" && !has(e.value) && e.?valueFrom.?fieldRef.?fieldPath.orValue("") == "metadata.name") &&
+    !has(c.?livenessProbe.orValue({}).exec) && !has(c.?readinessProbe.orValue({}).exec) && !has(c.?startupProbe.orValue({}).exec) &&
+    !c.?securityContext.?privileged.orValue(false) && !c.?securityContext.?allowPrivilegeEscalation.orValue(true) &&
+    !has(c.?securityContext.?capabilities.orValue({}).add)) &&
     variables.pod.value().?initContainers.orValue([]).size() == 0 && variables.pod.value().?ephemeralContainers.orValue([]).size() == 0 &&
-    !variables.pod.value().?hostNetwork.orValue(false) && !variables.pod.value().?hostPID.orValue(false) &&
-    variables.pod.value().?volumes.orValue([]).all(v, has(v.emptyDir) || has(v.projected) || (has(v.secret) && v.secret.?secretName.orValue("") == "{{ .root.Values.certs.secretName }}"))
+    !variables.pod.value().?hostNetwork.orValue(false) && !variables.pod.value().?hostPID.orValue(false) && !variables.pod.value().?hostIPC.orValue(false) &&
+    variables.pod.value().?volumes.orValue([]).all(v, has(v.emptyDir) || (has(v.secret) && v.secret.?secretName.orValue("") == "{{ .root.Values.certs.secretName }}") ||
+    (has(v.projected) && v.projected.?sources.orValue([]).all(s, has(s.serviceAccountToken) || has(s.downwardAPI) || (has(s.configMap) && s.configMap.?name.orValue("") == "kube-root-ca.crt"))))
 {{- end }}
 
 {{- define "gitward.guard.registration" -}}
@@ -76,12 +110,19 @@ matchConstraints:
     resources: [validatingwebhookconfigurations, mutatingwebhookconfigurations]
 variables:
 - name: names
-  expression: 'request.operation == "DELETE" ? oldObject.metadata.name : object.metadata.name'
+  expression: '(request.operation == "DELETE" ? oldObject : object).metadata.?name.orValue("")'
 validations:
 - expression: >-
-    !(variables.names in ["from-git.gitward.dev", "annotate.gitward.dev"]) || {{ include "gitward.trusted" . }}
+    !(variables.names in ["from-git.gitward.dev", "annotate.gitward.dev"]) || {{ include "gitward.trusted" . }}{{ include "gitward.injector" . | nindent 4 }}
   messageExpression: >-
     variables.names + " is Gitward's own and is changed by its installation alone; do: change it in the chart's values, as one of guard.users"
+  reason: Forbidden
+# A token that was stolen must not give the thief a webhook of another name, which
+# would be sent every Secret or stop every write.
+- expression: >-
+    request.userInfo.username != "{{ include "gitward.account" .root }}" || variables.names in ["from-git.gitward.dev", "annotate.gitward.dev"]
+  messageExpression: >-
+    variables.names + " is no webhook configuration of Gitward's: its own account changes from-git.gitward.dev and annotate.gitward.dev alone"
   reason: Forbidden
 {{- end }}
 
@@ -99,13 +140,17 @@ matchConditions:
     (request.?namespace.orValue("") == "{{ .root.Release.Namespace }}") ||
     (request.resource.group == "gitward.dev" && request.?subResource.orValue("") == "status") ||
     (request.resource.group == "apiextensions.k8s.io" && (request.operation == "DELETE" ? oldObject : object).metadata.name.endsWith(".gitward.dev")) ||
-    (request.resource.group == "rbac.authorization.k8s.io" && (request.operation == "DELETE" ? oldObject : object).metadata.name.startsWith("gitward"))
+    (request.resource.resource in ["clusterroles", "clusterrolebindings"] && request.resource.group == "rbac.authorization.k8s.io" &&
+    (request.operation == "DELETE" ? oldObject : object).metadata.?name.orValue("") in ["gitward", "gitward-metadata"])
 - name: not-leases-and-events
   expression: '!(request.resource.resource in ["leases", "events"])'
+# Draining a Node is for RBAC and the PodDisruptionBudget to allow.
+- name: not-evictions
+  expression: '!(request.resource.group == "" && request.resource.resource == "pods" && request.?subResource.orValue("") == "eviction")'
 variables: {{- include "gitward.variables" . | nindent 0 }}
 validations:
 - expression: >-
-    {{ include "gitward.trusted" (dict "root" .root "static" false) }} || {{ include "gitward.kubernetes" . | nindent 4 }}
+    {{ include "gitward.trusted" . }}{{ include "gitward.certManager" . | nindent 4 }} || {{ include "gitward.kubernetes" . | nindent 4 }}
   messageExpression: >-
     request.resource.resource + " of Gitward itself are changed by its installation alone; do: change them in the chart's values, as one of guard.users"
   reason: Forbidden
@@ -120,8 +165,14 @@ matchConstraints:
     operations: [CREATE, UPDATE]
     resources: ["*/*"]
 matchConditions:
-- name: subresources
-  expression: 'request.?subResource.orValue("") != "" || (request.resource.group == "" && request.resource.resource == "bindings")'
+# Where the webhook is asked it stamps, and judges stamps. Here it is not asked.
+- name: not-judged
+  expression: >-
+    request.?subResource.orValue("") != "" || (request.resource.group == "" && request.resource.resource == "bindings") ||
+    request.resource.group == "admissionregistration.k8s.io"
+    {{- range include "gitward.matchConditions" .root | fromYamlArray }} ||
+    !({{ .expression | nindent 4 }})
+    {{- end }}
 - name: with-an-object
   expression: 'object != null && has(object.metadata)'
 variables:
