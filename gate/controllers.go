@@ -25,7 +25,9 @@ type controllerRule struct {
 	over bool
 }
 
-var controllerRules = indexControllerRules([]controllerRule{
+var controllerRules = indexControllerRules(controllerTable)
+
+var controllerTable = []controllerRule{
 	{[]string{"Deployment.apps"}, "metadata.annotations[deployment.kubernetes.io/revision]", controllers("deployment-controller"), nil, false},
 	{[]string{"ReplicaSet.apps"}, "spec.replicas", controllers("deployment-controller"), nil, false},
 	{[]string{"ReplicaSet.apps"}, "spec.minReadySeconds", controllers("deployment-controller"), nil, false},
@@ -102,7 +104,7 @@ var controllerRules = indexControllerRules([]controllerRule{
 	{[]string{"APIService.apiregistration.k8s.io"}, "spec.caBundle", caInjector, asksForCA, true},
 
 	{fluxKinds, "metadata.finalizers[]", fluxControllers, isFinalizer("finalizers.fluxcd.io"), false},
-})
+}
 
 var garbageCollector = controllers("generic-garbage-collector")
 

@@ -18,7 +18,9 @@ type platformRule struct {
 	holds func(req *Request, o objects) bool
 }
 
-var platformRules = indexPlatformRules([]platformRule{
+var platformRules = indexPlatformRules(platformTable)
+
+var platformTable = []platformRule{
 	{"ConfigMap", "*", "kube-root-ca.crt", controllers("root-ca-cert-publisher"), nil},
 	{"ServiceAccount", "*", "default", controllers("service-account-controller"), isBareAccount},
 	{"ServiceAccount", "kube-system", "*", []string{controllerManager}, isBareAccount},
@@ -56,7 +58,7 @@ var platformRules = indexPlatformRules([]platformRule{
 	{"ConfigMap", "kube-system", "extension-apiserver-authentication", itself, nil},
 	{"ConfigMap", "kube-system", "kube-apiserver-legacy-service-account-token-tracking", itself, nil},
 	{"StorageVersion.internal.apiserver.k8s.io", "", "*", itself, nil},
-})
+}
 
 var (
 	itself   = []string{apiServer}
