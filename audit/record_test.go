@@ -15,7 +15,7 @@ import (
 )
 
 func decision() (*gate.Request, *gate.Decision) {
-	req := &gate.Request{UID: "u", Operation: gate.Update, Group: "apps", Version: "v1", Kind: "Deployment", Resource: "deployments", Namespace: "shop", Name: "web",
+	req := &gate.Request{UID: "u", Operation: gate.Update, Group: "apps", Version: "v1", Kind: "Deployment", Resource: "deployments", ResourceGroup: "apps", Namespace: "shop", Name: "web",
 		User: gate.User{Name: "system:serviceaccount:ci:deployer", Groups: []string{"system:authenticated"}}, FieldManager: "kubectl\n",
 		Object: []byte(`{"data":{"password":"aHVudGVyMg=="}}`)}
 	return req, &gate.Decision{ID: "d-1", At: time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC), Gate: "default", Allowed: true, Reason: gate.ByGit, ObjectUID: "o",
@@ -42,7 +42,7 @@ func TestRecord(t *testing.T) {
 		t.Fatalf("%q: %v", b.String(), err)
 	}
 	for field, want := range map[string]any{"seq": 1.0, "replica": "r1", "cluster": "prod", "decision": "d-1", "uid": "u", "operation": "UPDATE",
-		"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "shop", "name": "web", "objectUID": "o", "maybeImpersonated": true, "fieldManager": "kubectl?",
+		"apiVersion": "apps/v1", "kind": "Deployment", "resource": "deployments", "resourceGroup": "apps", "namespace": "shop", "name": "web", "objectUID": "o", "maybeImpersonated": true, "fieldManager": "kubectl?",
 		"gate": "default", "action": "Deny", "allowed": true, "reason": "Git", "origin": "platform", "commit": "4f2a", "author": "Ada?Evil <ada@acme.dev>",
 		"signer": "ssh:SHA256:x (ada)", "path": "web.yaml", "line": 3.0, "blob": "b10b", "time": "2026-11-20T12:00:00Z",
 		"paths":     map[string]any{"Server": []any{"spec.clusterIP"}, "Drift": []any{"spec.replicas"}},

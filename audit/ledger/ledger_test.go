@@ -1,10 +1,13 @@
 package ledger
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -234,5 +237,105 @@ func TestLearned(t *testing.T) {
 	}
 	if n := len(c.gate.Status.Learned); n > maxGroups || total != 3+3*maxGroups {
 		t.Errorf("%d groups of %d requests", n, total)
+	}
+}
+
+// TestWhatIsLearnedFitsAStatus: however long and however many the names are, a
+// status stays small, and no request is lost from the counts.
+func TestWhatIsLearnedFitsAStatus(t *testing.T) {
+	for name, c := range map[string]struct {
+		groups, paths, length int
+		text                  string
+		kept                  int // at least
+	}{
+		"ordinary":        {150, 3, 40, "a", 150},
+		"many":            {5 * maxGroups, 2, 20, "b", maxGroups - 1},
+		"escaped":         {maxGroups, maxPaths, 200, "<", 8},
+		"of three bytes":  {maxGroups, maxPaths, 200, "界", 8},
+		"beyond all that": {maxGroups, 10 * maxPaths, 4000, "&", 8},
+	} {
+		t.Run(name, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(1, 2))
+			var have []v1alpha1.Learned
+			var total, most int64
+			for range 3 { // as several replicas write, one after the other
+				l := &Learner{}
+				for i := range c.groups {
+					req := &gate.Request{Operation: gate.Update, Resource: strings.Repeat(c.text, c.length), Namespace: strings.Repeat(c.text, c.length), Name: strings.Repeat(c.text, c.length),
+						User: gate.User{Name: fmt.Sprint(i, strings.Repeat(c.text, c.length))}}
+					d := &gate.Decision{Allowed: true, Gate: "default", At: now, Refusal: &gate.Refusal{Kind: gate.Differs, Head: strings.Repeat(c.text, c.length)}}
+					for j := range c.paths {
+						d.Refusal.Diffs = append(d.Refusal.Diffs, gate.Difference{Path: fmt.Sprint("spec.", j, strings.Repeat(c.text, c.length))})
+					}
+					times := 1 + random.Int64N(3)
+					if i == 7 {
+						times = 50
+						most += times
+					}
+					for range times {
+						if err := l.Record(req, d); err != nil {
+							t.Fatal(err)
+						}
+					}
+					total += times
+				}
+				have = merge(have, l.take()["default"])
+				data, err := json.Marshal(have)
+				if err != nil || len(data) > maxLearned || len(have) > maxGroups {
+					t.Fatalf("%d groups in %d bytes, %v", len(have), len(data), err)
+				}
+			}
+			var counted int64
+			others := 0
+			for _, g := range have {
+				counted += g.Count
+				if g.Reason == "Other" {
+					others++
+				} else if g.Last.Time != now {
+					t.Errorf("last at %v", g.Last)
+				}
+				if len(g.Paths) > maxPaths {
+					t.Errorf("%d paths", len(g.Paths))
+				}
+			}
+			if counted != total || len(have) < c.kept || others > 1 {
+				t.Errorf("%d groups, %d of %d requests, %d times the rest", len(have), counted, total, others)
+			}
+			if !slices.ContainsFunc(have, func(g v1alpha1.Learned) bool { return strings.HasPrefix(g.User, "7") && g.Count == most }) {
+				t.Error("the most frequent is not kept apart")
+			}
+		})
+	}
+}
+
+func TestPatterns(t *testing.T) {
+	long := strings.Repeat("x", 300)
+	for path, want := range map[string]string{
+		"spec.replicas": "spec.replicas",
+		"spec.template.spec.containers[web].ports[80,TCP]":             "spec.template.spec.containers[].ports[]",
+		"spec.template.spec.containers[web].volumeMounts[/etc/x].path": "spec.template.spec.containers[].volumeMounts[].path",
+		"spec.containers[web].resources.limits[nvidia.com/gpu]":        "spec.containers[].resources.limits[nvidia.com/gpu]",
+		"metadata.labels[a.b/c]":                                       "metadata.labels[a.b/c]",
+		"spec.selector[app.kubernetes.io/name]":                        "spec.selector[app.kubernetes.io/name]",
+		"data[tls.crt]":                                                "data[tls.crt]",
+		"metadata.finalizers[kubernetes.io/pvc-protection]":            "metadata.finalizers[]",
+		"spec.template.spec.containers[data].env[annotations.x]":       "spec.template.spec.containers[].env[]",
+		"rules[0].verbs[2]":                                            "rules[].verbs[]",
+		"spec." + long:                                                 "spec." + long[:195] + "…",
+		"and 3 more":                                                   anyMore,
+	} {
+		if got := patterns([]string{path}); !slices.Equal(got, []string{want}) {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+	}
+	var many []string
+	for i := range maxPaths + 1 {
+		many = append(many, fmt.Sprint("spec.f", i))
+	}
+	if got := patterns(many); len(got) != maxPaths || got[maxPaths-1] != anyMore {
+		t.Errorf("%q", got)
+	}
+	if got := patterns(many[:maxPaths]); len(got) != maxPaths || slices.Contains(got, anyMore) {
+		t.Errorf("%q", got)
 	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/gitward/gitward/api/v1alpha1"
 	"github.com/gitward/gitward/audit"
+	"github.com/gitward/gitward/audit/ledger"
 	"github.com/gitward/gitward/gitindex"
 )
 
@@ -66,6 +67,8 @@ type impactResult struct {
 	Groups    []v1alpha1.Learned `json:"groups"`
 	Suggested *suggestion        `json:"suggested,omitempty"`
 	People    int64              `json:"people"` // would-be refusals of people, whose changes belong in Git
+
+	genuine []v1alpha1.Learned // without service accounts that were merely impersonated, which no rule lets pass
 }
 
 // suggestion is what may be put into the Gate's spec, after thought.
@@ -96,7 +99,7 @@ func impact(cmd *cobra.Command, o *impactOptions) error {
 		return err
 	}
 	slices.SortStableFunc(r.Groups, func(a, b v1alpha1.Learned) int { return cmp.Compare(b.Count, a.Count) })
-	r.Suggested = suggest(r.Groups)
+	r.Suggested = suggest(r.genuine)
 	for _, g := range r.Groups {
 		r.Refused += g.Count
 		if isPerson(g.User) {
@@ -120,6 +123,7 @@ func (r *impactResult) fromGate(ctx context.Context, o *impactOptions) error {
 		return fmt.Errorf("reading Gate %s: %w", o.gate, err)
 	}
 	r.Groups = append(r.Groups, g.Status.Learned...)
+	r.genuine = g.Status.Learned
 	return nil
 }
 
@@ -133,69 +137,77 @@ func (r *impactResult) fromRecords(cmd *cobra.Command, o *impactOptions) error {
 		defer f.Close()
 		in = f
 	}
-	since := time.Now().Add(-o.since)
-	lines := bufio.NewScanner(in)
-	lines.Buffer(nil, 4<<20)
-	for lines.Scan() {
-		var rec audit.Record
-		if json.Unmarshal(lines.Bytes(), &rec) != nil || rec.Decision == "" || rec.Gate != o.gate || rec.Time.Before(since) {
-			continue // other lines of a log
-		}
-		r.Requests++
-		if rec.Action != string(v1alpha1.ActionDeny) && rec.Refused {
-			r.add(&rec)
-		}
-	}
-	if err := lines.Err(); err != nil {
+	if err := r.read(in, o.gate, time.Now().Add(-o.since)); err != nil {
 		return fmt.Errorf("reading records: %w", err)
 	}
 	return nil
 }
 
-func (r *impactResult) add(rec *audit.Record) {
-	resource := rec.Resource
-	if group, _, ok := strings.Cut(rec.APIVersion, "/"); ok && rec.SubResource == "" {
-		resource += "." + group
-	}
-	if rec.SubResource != "" {
-		resource += "/" + rec.SubResource
-	}
-	one := v1alpha1.Learned{User: rec.User, Reason: rec.Reason, Operation: rec.Operation, Resource: resource, Namespace: rec.Namespace, Owner: rec.Owner,
-		Paths: rec.Paths["None"], Example: rec.Name, Count: 1, Last: metav1.NewTime(rec.Time)}
-	for i := range r.Groups {
-		g := &r.Groups[i]
-		if g.User == one.User && g.Reason == one.Reason && g.Operation == one.Operation && g.Resource == one.Resource && g.Namespace == one.Namespace &&
-			g.Owner == one.Owner && slices.Equal(g.Paths, one.Paths) {
-			g.Count++
-			return
+// read groups the records of one Gate as the Gate's own status would.
+func (r *impactResult) read(in io.Reader, gateName string, since time.Time) error {
+	var all, genuine ledger.Groups
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, 4<<20)
+	for lines.Scan() {
+		var rec audit.Record
+		if json.Unmarshal(lines.Bytes(), &rec) != nil || rec.Decision == "" || rec.Gate != gateName || rec.Time.Before(since) {
+			continue // other lines of a log
+		}
+		r.Requests++
+		if rec.Action == string(v1alpha1.ActionDeny) || !rec.Refused {
+			continue
+		}
+		all.Add(seenIn(&rec))
+		if !rec.Impersonated {
+			genuine.Add(seenIn(&rec))
 		}
 	}
-	r.Groups = append(r.Groups, one)
+	r.Groups, r.genuine = append(r.Groups, all.List()...), genuine.List()
+	return lines.Err()
+}
+
+func seenIn(rec *audit.Record) ledger.Seen {
+	group := rec.ResourceGroup
+	if group == "" && rec.SubResource == "" { // older records do not have it
+		if g, _, ok := strings.Cut(rec.APIVersion, "/"); ok {
+			group = g
+		}
+	}
+	return ledger.Seen{User: rec.User, Reason: rec.Reason, Operation: rec.Operation, ResourceGroup: group, Resource: rec.Resource, SubResource: rec.SubResource,
+		Namespace: rec.Namespace, Name: rec.Name, Owner: rec.Owner, Paths: rec.Paths["None"], At: rec.Time}
 }
 
 func isPerson(user string) bool { return !strings.HasPrefix(user, "system:") && user != "*" }
 
 // suggest makes rules of what service accounts did. What people did belongs in
-// Git, so that nothing is suggested for it.
+// Git, so that nothing is suggested for it; nor is a rule that the gate would
+// never look at.
 func suggest(groups []v1alpha1.Learned) *suggestion {
 	s := &suggestion{}
 	in30Days := metav1.NewTime(time.Now().Add(30 * 24 * time.Hour).UTC().Truncate(24 * time.Hour))
 	for _, g := range groups {
-		if isPerson(g.User) || g.User == "*" {
+		if isPerson(g.User) || g.User == "*" || g.User == "system:anonymous" {
 			continue
 		}
 		resource, sub, _ := strings.Cut(g.Resource, "/")
+		users, namespaces, reason := []string{g.User}, namespacesOf(g), "observed; to be decided"
 		switch {
-		case g.Owner != "" && (g.Reason == "NotDerived" || g.Reason == "NotInGit") && sub == "":
+		case sub == "scale" && (g.Reason == "Differs" || g.Reason == "NotInGit" || g.Reason == "NoRule"):
+			s.allow(v1alpha1.FieldRule{Resources: []string{resource}, Paths: []string{"spec.replicas"}, Users: users, Namespaces: namespaces, Reason: reason})
+		case sub != "" && (g.Reason == "VerbNotAllowed" || g.Reason == "NoRule" && sub != "finalize" && sub != "status"):
+			s.AllowVerbs = append(s.AllowVerbs, v1alpha1.VerbRule{Resources: []string{g.Resource}, Users: users, Namespaces: namespaces, Reason: reason})
+		case sub != "":
+			continue
+		case g.Owner != "" && isDerivable(&g):
 			kind, group, _ := strings.Cut(g.Owner, ".")
-			s.derive(v1alpha1.DeriveRule{Owner: v1alpha1.OwnerKind{Group: group, Kind: kind}, Makes: []string{resource}, Users: []string{g.User}, Reason: "observed; to be decided"})
-		case g.Reason == "Differs" && len(g.Paths) > 0 && sub == "":
-			s.AllowFields = append(s.AllowFields, v1alpha1.FieldRule{Resources: []string{resource}, Paths: g.Paths, Users: []string{g.User}, Reason: "observed; to be decided"})
-		case g.Reason == "VerbNotAllowed" && sub != "":
-			s.AllowVerbs = append(s.AllowVerbs, v1alpha1.VerbRule{Resources: []string{g.Resource}, Users: []string{g.User}, Namespaces: namespacesOf(g), Reason: "observed; to be decided"})
-		case g.Reason == "NotInGit":
-			s.Exclude = append(s.Exclude, v1alpha1.Exclusion{Namespaces: namespacesOf(g), Resources: []string{resource}, Users: []string{g.User},
-				Reason: "observed; to be decided", Expires: &in30Days})
+			s.derive(v1alpha1.DeriveRule{Owner: v1alpha1.OwnerKind{Group: group, Kind: kind}, Makes: []string{resource}, Users: users, Reason: reason})
+		case g.Reason == "Differs" && allFields(g.Paths):
+			if resource == "namespaces" {
+				namespaces = nil // it is in none, as far as its fields go
+			}
+			s.allow(v1alpha1.FieldRule{Resources: []string{resource}, Paths: g.Paths, Users: users, Namespaces: namespaces, Reason: reason})
+		case g.Reason == "NotInGit" && g.Owner == "":
+			s.exclude(v1alpha1.Exclusion{Namespaces: namespaces, Resources: []string{resource}, Users: users, Reason: reason, Expires: &in30Days})
 		default:
 			continue
 		}
@@ -212,6 +224,58 @@ func namespacesOf(g v1alpha1.Learned) []string {
 		return nil
 	}
 	return []string{g.Namespace}
+}
+
+// isDerivable reports whether a derive rule could let the request pass.
+func isDerivable(g *v1alpha1.Learned) bool {
+	switch g.Reason {
+	case "DerivedOnly":
+		return true
+	case "NotDerived", "NotInGit":
+		return !slices.Contains(madeByKubernetes[g.Owner], g.Resource)
+	}
+	return false
+}
+
+// madeByKubernetes are what its own controllers make, by the owner's kind: the
+// gate knows them, and asks no rule. Where they are refused, the owner is
+// missing in Git.
+var madeByKubernetes = map[string][]string{
+	"Deployment.apps": {"replicasets.apps"}, "ReplicaSet.apps": {"pods"}, "ReplicationController": {"pods"}, "Job.batch": {"pods"}, "CronJob.batch": {"jobs.batch"},
+	"StatefulSet.apps": {"pods", "controllerrevisions.apps"}, "DaemonSet.apps": {"pods", "controllerrevisions.apps"},
+	"Pod":     {"persistentvolumeclaims", "resourceclaims.resource.k8s.io"},
+	"Service": {"endpointslices.discovery.k8s.io"}, "Endpoints": {"endpointslices.discovery.k8s.io"},
+}
+
+// allFields reports whether a field rule can name all of the paths: not what
+// was cut short, nor a field of the object's first level.
+func allFields(paths []string) bool {
+	return len(paths) > 0 && !slices.ContainsFunc(paths, func(p string) bool { return !fieldPath.MatchString(p) || strings.Contains(p, "…") })
+}
+
+// allow joins rules that differ in their paths alone.
+func (s *suggestion) allow(r v1alpha1.FieldRule) {
+	for i := range s.AllowFields {
+		f := &s.AllowFields[i]
+		if slices.Equal(f.Resources, r.Resources) && slices.Equal(f.Users, r.Users) && slices.Equal(f.Namespaces, r.Namespaces) && len(f.Paths)+len(r.Paths) <= mostRulePaths {
+			f.Paths = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(f.Paths), r.Paths...))))
+			return
+		}
+	}
+	s.AllowFields = append(s.AllowFields, r)
+}
+
+// mostRulePaths is how many the schema lets one rule have.
+const mostRulePaths = 64
+
+// exclude leaves out what is there already.
+func (s *suggestion) exclude(e v1alpha1.Exclusion) {
+	for _, o := range s.Exclude {
+		if slices.Equal(o.Namespaces, e.Namespaces) && slices.Equal(o.Resources, e.Resources) && slices.Equal(o.Users, e.Users) {
+			return
+		}
+	}
+	s.Exclude = append(s.Exclude, e)
 }
 
 // derive joins rules for one owner and one maker.
