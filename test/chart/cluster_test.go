@@ -2,9 +2,13 @@ package chart
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,8 +16,11 @@ import (
 	"testing"
 	"time"
 
+	admissionv1 "k8s.io/api/admission/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -22,6 +29,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
 
 	"github.com/gitward/gitward/charts"
@@ -37,8 +46,8 @@ func freePort(t testing.TB) int {
 }
 
 // TestInstall: `gitward install` puts the whole chart into a real cluster, twice;
-// its webhooks are asked and answer; its Pods are admitted where Pod security is
-// restricted.
+// with the rights that the chart gives it becomes ready; its webhooks are asked
+// and answer; its Pods are admitted where Pod security is restricted.
 func TestInstall(t *testing.T) {
 	plane := controlplane.OwnForTest(t, controlplane.Options{ControllerManager: true})
 	dir := t.TempDir()
@@ -116,12 +125,38 @@ func write(t testing.TB, name string, data []byte) {
 	}
 }
 
-// serve runs the process with the certificate in dir, until the test ends.
+// kubeconfigOf makes a file with a token of a service account.
+func kubeconfigOf(t *testing.T, plane *controlplane.ControlPlane, namespace, name, dir string) string {
+	t.Helper()
+	config := must(clientcmd.LoadFromFile(plane.Kubeconfig(controlplane.Admin)))
+	for _, a := range config.AuthInfos {
+		a.Token = tokenOf(t, plane.RESTConfig(controlplane.Admin), namespace, name)
+	}
+	file := filepath.Join(dir, name+".kubeconfig")
+	if err := clientcmd.WriteToFile(*config, file); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func tokenOf(t *testing.T, config *rest.Config, namespace, name string) string {
+	t.Helper()
+	answer, err := must(kubernetes.NewForConfig(config)).CoreV1().ServiceAccounts(namespace).
+		CreateToken(context.Background(), name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatalf("a token of %s/%s: %v", namespace, name, err)
+	}
+	return answer.Status.Token
+}
+
+// serve runs the process as the chart's own account, with the certificate in dir,
+// until the test ends.
 func serve(t *testing.T, plane *controlplane.ControlPlane, dir string, port int) {
 	t.Helper()
 	logs := must(os.Create(filepath.Join(dir, "log")))
-	c := exec.Command(binary(t), "serve", "--kubeconfig", plane.Kubeconfig(controlplane.Admin), "--state-dir", filepath.Join(dir, "state"),
-		"--listen", fmt.Sprintf("127.0.0.1:%d", port), "--health-listen", "0", "--records", filepath.Join(dir, "records"),
+	health := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	c := exec.Command(binary(t), "serve", "--kubeconfig", kubeconfigOf(t, plane, install.Namespace, "gitward", dir), "--state-dir", filepath.Join(dir, "state"),
+		"--listen", fmt.Sprintf("127.0.0.1:%d", port), "--health-listen", health, "--namespace", install.Namespace, "--records", filepath.Join(dir, "records"),
 		"--tls-cert-file", filepath.Join(dir, "tls.crt"), "--tls-key-file", filepath.Join(dir, "tls.key"))
 	c.Stdout, c.Stderr = logs, logs
 	if err := c.Start(); err != nil {
@@ -135,12 +170,16 @@ func serve(t *testing.T, plane *controlplane.ControlPlane, dir string, port int)
 			t.Logf("gitward says\n%s", data[max(0, len(data)-3000):])
 		}
 	})
-	await(t, "gitward", 20*time.Second, func() error {
-		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			conn.Close()
+	await(t, "a Gitward that is ready", 30*time.Second, func() error {
+		resp, err := http.Get("http://" + health + "/readyz")
+		if err != nil {
+			return err
 		}
-		return err
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return errors.New(resp.Status)
+		}
+		return nil
 	})
 }
 
@@ -159,9 +198,9 @@ func TestRestricted(t *testing.T) {
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		t.Fatal(err)
 	}
-	pod := func(change func(*corev1.PodSpec)) error {
+	pod := func(mode string, change func(*corev1.PodSpec)) error {
 		var d appsv1.Deployment
-		for _, o := range render(t, nil) {
+		for _, o := range render(t, modes[mode]) {
 			if o.GetKind() == "Deployment" {
 				if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &d); err != nil {
 					t.Fatal(err)
@@ -172,11 +211,13 @@ func TestRestricted(t *testing.T) {
 		_, err := kube.CoreV1().Pods("restricted").Create(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "gitward"}, Spec: d.Spec.Template.Spec}, metav1.CreateOptions{DryRun: dry})
 		return err
 	}
-	if err := pod(func(*corev1.PodSpec) {}); err != nil {
-		t.Errorf("refused: %v", err)
-	}
-	if pod(func(s *corev1.PodSpec) { s.Containers[0].SecurityContext = nil }) == nil {
-		t.Error("Pod security refuses nothing here: the test proves nothing")
+	for mode := range modes {
+		if err := pod(mode, func(*corev1.PodSpec) {}); err != nil {
+			t.Errorf("%s: refused: %v", mode, err)
+		}
+		if pod(mode, func(s *corev1.PodSpec) { s.Containers[0].SecurityContext = nil }) == nil {
+			t.Errorf("%s: Pod security refuses nothing here: the test proves nothing", mode)
+		}
 	}
 }
 
@@ -218,56 +259,140 @@ func TestCertManagerCRDs(t *testing.T) {
 	}
 }
 
-// TestStatic: what stands on the API server's disk nobody takes away through the
-// API, whoever they are or say they are.
-func TestStatic(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs a real API server, which -short leaves out")
-	}
-	dir := t.TempDir()
+// allowAll answers every review with yes, so that what is refused was refused by
+// the API server itself.
+func allowAll(t *testing.T, dir string) (url string) {
+	t.Helper()
 	ca, cert, key, err := install.ServingCertificate("127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(dir, "ca.crt"), ca)
-	write(t, filepath.Join(dir, "tls.crt"), cert)
-	write(t, filepath.Join(dir, "tls.key"), key)
-	port := freePort(t)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var review admissionv1.AdmissionReview
+		if err := json.NewDecoder(r.Body).Decode(&review); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		review.Response = &admissionv1.AdmissionResponse{UID: review.Request.UID, Allowed: true}
+		review.Request = nil
+		_ = json.NewEncoder(w).Encode(&review)
+	}))
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{must(tls.X509KeyPair(cert, key))}}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// TestStatic: what stands on the API server's disk nobody takes away through the
+// API, whoever they are or say they are. All of it could be done before.
+func TestStatic(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs a real API server, which -short leaves out")
+	}
+	dir := t.TempDir()
+	url := allowAll(t, dir)
 	admission := filepath.Join(dir, "admission")
-	out, err := exec.Command(binary(t), "static-manifest", "--url", fmt.Sprintf("https://127.0.0.1:%d", port), "--ca-file", filepath.Join(dir, "ca.crt"),
-		"-o", admission, "--target", admission).CombinedOutput()
-	if err != nil {
+	if err := os.Mkdir(admission, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(admission, "admission.yaml"), []byte("apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins: []\n"))
+	plane := controlplane.OwnForTest(t, controlplane.Options{Users: []controlplane.User{{Name: mallory}},
+		ExtraAPIServerArgs: []string{"--admission-control-config-file=" + filepath.Join(admission, "admission.yaml")}})
+	write(t, filepath.Join(dir, "values.yaml"), must(yaml.Marshal(map[string]any{
+		"webhooks": map[string]any{"url": url}, "guard": map[string]any{"groups": []any{"system:masters"}},
+		"certs": map[string]any{"mode": "secret", "caBundle": string(must(os.ReadFile(filepath.Join(dir, "ca.crt"))))}})))
+	if out, err := exec.Command(binary(t), "install", "--kubeconfig", plane.Kubeconfig(controlplane.Admin), "-f", filepath.Join(dir, "values.yaml")).CombinedOutput(); err != nil {
+		t.Fatalf("gitward install: %v\n%s", err, out)
+	}
+	ctx := context.Background()
+	kube := must(kubernetes.NewForConfig(plane.RESTConfig(controlplane.Admin)))
+	must(kube.RbacV1().ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "admin-" + mallory},
+		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
+		Subjects: []rbacv1.Subject{{Kind: "User", APIGroup: rbacv1.GroupName, Name: mallory}}}, metav1.CreateOptions{}))
+	// The policy in the API would refuse the stamp too, and hide who does.
+	must(kube.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Patch(ctx, "stamps.guard.gitward.dev", types.MergePatchType,
+		[]byte(`{"spec":{"validationActions":["Audit"]}}`), metav1.PatchOptions{}))
+
+	people := map[string]*rest.Config{
+		"system:masters":           plane.RESTConfig(controlplane.Admin),
+		"impersonated Gitward":     withUID(inGroup(as(plane.RESTConfig(mallory), account), "system:masters", "system:serviceaccounts:"+install.Namespace)),
+		"impersonated API server":  withUID(inGroup(as(plane.RESTConfig(mallory), "system:apiserver"), "system:masters")),
+		"impersonated controllers": inGroup(as(plane.RESTConfig(mallory), "system:kube-controller-manager"), "system:masters"),
+	}
+	type try struct {
+		name string
+		do   func(dynamic.Interface) error
+	}
+	var tries []try
+	seen := map[string]bool{}
+	for _, o := range must(charts.Release{Name: "gitward", Namespace: install.Namespace}.Objects()) {
+		if o.GroupVersionKind().Group != "admissionregistration.k8s.io" {
+			continue
+		}
+		gvr := o.GroupVersionKind().GroupVersion().WithResource(strings.Replace(strings.ToLower(o.GetKind())+"s", "policys", "policies", 1))
+		tries = append(tries,
+			try{"update " + o.GetKind() + " " + o.GetName(), func(c dynamic.Interface) error {
+				_, err := c.Resource(gvr).Patch(ctx, o.GetName(), types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`), metav1.PatchOptions{DryRun: dry})
+				return err
+			}},
+			try{"delete " + o.GetKind() + " " + o.GetName(), func(c dynamic.Interface) error {
+				return c.Resource(gvr).Delete(ctx, o.GetName(), metav1.DeleteOptions{DryRun: dry})
+			}})
+		if !seen[gvr.Resource] {
+			seen[gvr.Resource] = true
+			tries = append(tries, try{"delete all " + gvr.Resource, func(c dynamic.Interface) error {
+				return c.Resource(gvr).DeleteCollection(ctx, metav1.DeleteOptions{DryRun: dry}, metav1.ListOptions{})
+			}})
+		}
+	}
+	if len(tries) != 8*2+4 {
+		t.Fatalf("%d tries, want each of 8 objects updated and deleted, and 4 collections", len(tries))
+	}
+	forge := func(kube *kubernetes.Clientset) error {
+		_, err := kube.AppsV1().Deployments(install.Namespace).Patch(ctx, "gitward", types.MergePatchType,
+			[]byte(`{"metadata":{"annotations":{"gitward.dev/commit":"1"}}}`), metav1.PatchOptions{DryRun: dry}, "status")
+		return err
+	}
+	await(t, "a stamp that is only audited", 30*time.Second, func() error { return forge(kube) })
+	possible := map[string]map[string]bool{}
+	for who, config := range people {
+		possible[who] = map[string]bool{}
+		for _, d := range tries {
+			possible[who][d.name] = d.do(must(dynamic.NewForConfig(config))) == nil
+		}
+	}
+	for _, d := range tries {
+		if !possible["system:masters"][d.name] {
+			t.Errorf("without the files system:masters cannot: %s", d.name)
+		}
+	}
+
+	if out, err := exec.Command(binary(t), "static-manifest", "--url", url, "--ca-file", filepath.Join(dir, "ca.crt"),
+		"-o", admission, "--target", admission).CombinedOutput(); err != nil {
 		t.Fatalf("gitward static-manifest: %v\n%s", err, out)
 	}
-	plane := controlplane.OwnForTest(t, controlplane.Options{
-		Users:              []controlplane.User{{Name: mallory}},
-		ExtraAPIServerArgs: []string{"--admission-control-config-file=" + filepath.Join(admission, "admission.yaml")}})
-	kube := must(kubernetes.NewForConfig(plane.RESTConfig(controlplane.Admin)))
-	probe := func() error {
-		return kube.CoreV1().RESTClient().Post().Namespace("default").Resource("configmaps").MaxRetries(0).Param("dryRun", "All").
-			Body([]byte(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"}}`)).Do(context.Background()).Error()
+	limit, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	if err := plane.RestartAPIServer(limit); err != nil {
+		t.Fatal(err)
 	}
-	if err := probe(); err == nil || !strings.Contains(err.Error(), install.Judge+".static.k8s.io") {
-		t.Fatalf("with no Gitward running a write ends with %v", err)
-	}
-	for _, o := range must(charts.Release{Name: "gitward", Namespace: install.Namespace, Values: modes["secret"]}.Objects()) {
-		if o.GetKind() == "ValidatingAdmissionPolicyBinding" {
-			if err := kube.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Delete(context.Background(), o.GetName(), metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) && !strings.Contains(err.Error(), "ValidatingAdmissionPolicy") {
-				t.Errorf("deleting a binding: %v", err)
+	count := 0
+	for who, config := range people {
+		for _, d := range tries {
+			if err := d.do(must(dynamic.NewForConfig(config))); err == nil || !strings.Contains(err.Error(), "on the API server's own disk") {
+				t.Errorf("%s: %s: %v", who, d.name, err)
+			}
+			if possible[who][d.name] {
+				count++
 			}
 		}
-	}
-	for _, as := range []string{"", "system:serviceaccount:" + install.Namespace + ":gitward", "system:apiserver", "system:kube-controller-manager"} {
-		config := plane.RESTConfig(controlplane.Admin)
-		config.Impersonate.UserName = as
-		if as != "" {
-			config.Impersonate.Groups = []string{"system:masters"}
-		}
-		k := must(kubernetes.NewForConfig(config))
-		judge, _ := install.Webhooks("https://127.0.0.1:1", nil)
-		if _, err := k.AdmissionregistrationV1().ValidatingWebhookConfigurations().Create(context.Background(), judge, metav1.CreateOptions{DryRun: dry}); err == nil ||
-			!strings.Contains(err.Error(), "on the API server's own disk") {
-			t.Errorf("as %q: a configuration of Gitward's name: %v", as, err)
+		if err := forge(must(kubernetes.NewForConfig(config))); err == nil || !strings.Contains(err.Error(), "stamps.guard.gitward.dev.static.k8s.io") {
+			t.Errorf("%s: a forged stamp through status: %v", who, err)
 		}
 	}
+	if _, err := kube.CoreV1().ConfigMaps("default").Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "x"}}, metav1.CreateOptions{DryRun: dry}); err != nil {
+		t.Errorf("what Gitward allows: %v", err)
+	}
+	t.Logf("%d tries by %d people refused, %d of them possible without the files", len(tries)*len(people), len(people), count)
 }
