@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"reflect"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,6 +17,9 @@ func (r *run) load(ctx context.Context) {
 	file, err := r.store.remember()
 	r.trouble.tell("reading what is kept", err)
 	r.refresh(ctx)
+	if r.kept.adopt && r.before == nil {
+		r.before = file.Wanted
+	}
 	if r.kept.Wanted == nil && !r.kept.adopt {
 		r.kept = file
 	}
@@ -27,6 +31,7 @@ func (r *run) load(ctx context.Context) {
 // read, what was known goes on counting.
 func (r *run) refresh(ctx context.Context) {
 	r.refreshed = time.Now()
+	r.announced(ctx)
 	k, err := r.store.read(ctx)
 	r.trouble.tell("reading what the configurations should be", err)
 	switch {
@@ -41,7 +46,15 @@ func (r *run) refresh(ctx context.Context) {
 	case k.adopt && !r.kept.adopt:
 		r.Log.Info("the next complete form of the webhook configurations will be adopted", "after", r.settle())
 		r.candidate, r.since = nil, time.Time{}
+		if r.before = r.kept.Wanted; k.before != nil {
+			r.before = k.before
+		}
 		r.trouble.tell("forgetting what was kept", r.store.forget())
+	}
+	for name, wanted := range r.kept.Wanted {
+		if d := changes(wanted, k.Wanted[name]); len(d) > 0 {
+			r.Log.Warn("another webhook configuration is wanted from now on", "configuration", name, "what", strings.Join(d, ", "))
+		}
 	}
 	r.kept = k
 	if k.adopt {
@@ -51,27 +64,32 @@ func (r *run) refresh(ctx context.Context) {
 	r.trouble.tell("keeping what is wanted", r.store.note(k))
 }
 
-// learn adopts the form of both once it is complete and has stood still.
+// learn adopts the form of both once it is complete and has stood still: when
+// nothing is wanted yet, or an installation changes what is.
 func (r *run) learn(ctx context.Context) {
-	if !r.kept.adopt {
-		return
-	}
 	now := forms{}
 	for name := range configurations {
 		if s := r.now[name]; s.object != nil {
 			now[name] = formOf(s.object)
 		}
-		if g := r.gaps[name]; g != nil && g.closed.IsZero() {
-			r.close(g, r.now[name].version)
-		}
+	}
+	before, why, over := r.kept.Wanted, "", false
+	if r.kept.adopt {
+		before, why = r.before, "it was asked for"
+		r.drop(ctx)
+	} else if why, over = r.changing(ctx); why == "" {
+		return
 	}
 	err := now.complete()
 	r.trouble.tell("adopting the webhook configurations", err)
-	if err != nil || !reflect.DeepEqual(now, r.candidate) {
-		r.candidate, r.since = now, time.Now()
+	if err != nil {
+		r.candidate = nil
 		return
 	}
-	if time.Since(r.since) < r.settle() {
+	if !reflect.DeepEqual(now, r.candidate) {
+		r.candidate, r.since = now, time.Now()
+	}
+	if !over && time.Since(r.since) < r.settle() {
 		return
 	}
 	// Others may have been asked for since; then the write conflicts.
@@ -81,6 +99,54 @@ func (r *run) learn(ctx context.Context) {
 	r.Log.Info("adopted the webhook configurations as they are")
 	for name := range configurations {
 		r.good[name] = r.now[name].version
+		r.admit(name, before[name], now[name], why)
+	}
+	r.before = nil
+}
+
+// drop ends what gaps are open once nothing is wanted. Where there is no
+// configuration the gap has no end.
+func (r *run) drop(ctx context.Context) {
+	for name, g := range r.gaps {
+		switch {
+		case !g.closed.IsZero():
+		case r.now[name].object != nil:
+			r.close(g, r.now[name].version)
+		default:
+			r.hurry(ctx, name)
+		}
+	}
+}
+
+// changing says which installation changes what is wanted, and whether its time
+// is over; empty when none does.
+func (r *run) changing(ctx context.Context) (why string, over bool) {
+	for _, g := range r.gaps {
+		if g.closed.IsZero() && g.aside {
+			_, ok := r.announced(ctx)
+			return g.StandDown, !ok
+		}
+	}
+	return "", false
+}
+
+// admit records that something else is wanted from now on. It can be less.
+func (r *run) admit(name string, before, now *unstructured.Unstructured, why string) {
+	if g := r.gaps[name]; g != nil && g.closed.IsZero() {
+		r.close(g, r.now[name].version)
+		g.What += "; adopted"
+		return
+	}
+	d := changes(before, now)
+	if len(d) == 0 {
+		return
+	}
+	s := r.now[name]
+	g := Gap{Configuration: name, What: "adopted: " + strings.Join(d, ", "), Start: r.since, End: time.Now(), StartVersion: s.version, EndVersion: s.version,
+		By: managers(s.object), StandDown: why, Incomplete: "what was written while it changed is not named"}
+	r.Log.Warn("the webhook configuration that is wanted is another", "configuration", name, "what", g.What, "by", g.By, "reason", why)
+	if err := r.Recorder.RecordGap(g); err != nil {
+		r.Log.Error("recording an adoption", "configuration", name, "error", err)
 	}
 }
 
@@ -97,6 +163,15 @@ func (r *run) want(ctx context.Context, f forms) bool {
 	k.Seen = maps.Clone(r.good)
 	r.trouble.tell("keeping what is wanted", r.store.note(k))
 	return true
+}
+
+// changes are the differences of what is wanted from what was, where both are
+// known.
+func changes(before, now *unstructured.Unstructured) []string {
+	if before == nil || now == nil {
+		return nil
+	}
+	return differences(before, now)
 }
 
 // fine takes in what may change of a configuration: its authorities and its

@@ -22,13 +22,15 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(controlplane.Run(m)) }
 
-// lab is a cluster whose configurations are complete but ask about a group that
-// does not exist, so that nobody has to answer.
+// lab is a cluster whose configurations are complete but for a condition that
+// nothing meets, so that nobody has to answer.
 type lab struct {
 	t    *testing.T
 	kube *kubernetes.Clientset
 	ns   string
 	ca   []byte
+
+	window time.Duration // of its Guards
 
 	mu        sync.Mutex
 	gaps      []Gap
@@ -60,13 +62,9 @@ func authority() []byte {
 func (l *lab) install() {
 	l.t.Helper()
 	judge, annotator := install.Webhooks("https://127.0.0.1:1", l.ca)
-	nowhere := func(rules []admissionregistrationv1.RuleWithOperations) {
-		for i := range rules {
-			rules[i].APIGroups = []string{"nowhere.example.com"}
-		}
-	}
-	nowhere(judge.Webhooks[0].Rules)
-	nowhere(annotator.Webhooks[0].Rules)
+	nothing := admissionregistrationv1.MatchCondition{Name: "nothing", Expression: "false"}
+	judge.Webhooks[0].MatchConditions = append(judge.Webhooks[0].MatchConditions, nothing)
+	annotator.Webhooks[0].MatchConditions = append(annotator.Webhooks[0].MatchConditions, nothing)
 	admission := l.kube.AdmissionregistrationV1()
 	must(admission.ValidatingWebhookConfigurations().Create(context.Background(), judge, metav1.CreateOptions{}))
 	must(admission.MutatingWebhookConfigurations().Create(context.Background(), annotator, metav1.CreateOptions{}))
@@ -85,7 +83,7 @@ func (l *lab) start() (stop func()) {
 
 func (l *lab) startAs(config *rest.Config) (stop func()) {
 	g := &Guard{Config: config, Namespace: l.ns, StateDir: l.t.TempDir(), Recorder: l, StandDown: l.standsDown,
-		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Settle: time.Second}
+		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Settle: time.Second, Window: l.window}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- g.Run(ctx) }()

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -28,29 +29,67 @@ func formOf(u *unstructured.Unstructured) *unstructured.Unstructured {
 	return out
 }
 
-// complete says whether both are there and do what they are for.
+// complete says whether both are there and do what they are for: ask about
+// everything, as the chart has it. Conditions differ with the chart's values, so
+// nothing is said about them; what changes of them is recorded.
 func (f forms) complete() error {
 	for _, name := range []string{Judge, Annotator} {
 		if f[name] == nil {
 			return fmt.Errorf("%s does not exist", name)
 		}
 		hooks := webhooks(f[name])
-		if len(hooks) == 0 {
-			return fmt.Errorf("%s has no webhooks", name)
+		if len(hooks) != 1 {
+			return fmt.Errorf("%s has %d webhooks, not one", name, len(hooks))
 		}
-		for _, h := range hooks {
-			if name == Judge && h["failurePolicy"] != "Fail" {
-				return fmt.Errorf("%s: failurePolicy is not Fail", name)
-			}
-			if rules, _ := h["rules"].([]any); len(rules) == 0 {
-				return fmt.Errorf("%s: no rules", name)
-			}
-			if !trusts(h) {
-				return fmt.Errorf("%s: no authority in caBundle", name)
-			}
+		if err := whole(name, hooks[0]); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	return nil
+}
+
+// charted are the rules that the chart has.
+var charted = map[string]struct {
+	operations []string
+	resources  string
+}{
+	Judge:     {[]string{"CREATE", "UPDATE", "DELETE", "CONNECT"}, "*/*"},
+	Annotator: {[]string{"CREATE", "UPDATE"}, "*"},
+}
+
+func whole(name string, h map[string]any) error {
+	if name == Judge && h["failurePolicy"] != "Fail" {
+		return errors.New("failurePolicy is not Fail")
+	}
+	if policy, ok := h["matchPolicy"]; ok && policy != "Equivalent" {
+		return errors.New("matchPolicy is not Equivalent")
+	}
+	rules, _ := h["rules"].([]any)
+	for _, op := range charted[name].operations {
+		if !slices.ContainsFunc(rules, func(rule any) bool { return everything(rule, op, charted[name].resources) }) {
+			return fmt.Errorf("no rule is for every %s", op)
+		}
+	}
+	for _, selector := range []string{"namespaceSelector", "objectSelector"} {
+		if s, _ := h[selector].(map[string]any); len(s) > 0 || s == nil && h[selector] != nil {
+			return fmt.Errorf("%s is not empty", selector)
+		}
+	}
+	if !trusts(h) {
+		return errors.New("no authority in caBundle")
+	}
+	return nil
+}
+
+// everything says whether a rule is for an operation on all there is.
+func everything(rule any, operation, resources string) bool {
+	r, _ := rule.(map[string]any)
+	with := func(field string, wanted ...string) bool {
+		list, _ := r[field].([]any)
+		return slices.ContainsFunc(list, func(v any) bool { s, ok := v.(string); return ok && slices.Contains(wanted, s) })
+	}
+	scope, ok := r["scope"]
+	return with("apiGroups", "*") && with("apiVersions", "*") && with("resources", resources, "*/*") && with("operations", operation, "*") && (!ok || scope == "*")
 }
 
 func webhooks(u *unstructured.Unstructured) []map[string]any {

@@ -28,16 +28,35 @@ func hook(f forms, name string) map[string]any {
 	return f[name].Object["webhooks"].([]any)[0].(map[string]any)
 }
 
+func rule(f forms, name string) map[string]any {
+	return hook(f, name)["rules"].([]any)[0].(map[string]any)
+}
+
 func TestComplete(t *testing.T) {
 	if err := chartForms().complete(); err != nil {
 		t.Errorf("the chart's form: %v", err)
 	}
 	for what, spoil := range map[string]func(forms){
-		"no judge":        func(f forms) { delete(f, Judge) },
-		"no annotator":    func(f forms) { delete(f, Annotator) },
-		"no webhooks":     func(f forms) { f[Judge].Object["webhooks"] = []any{} },
-		"not Fail":        func(f forms) { hook(f, Judge)["failurePolicy"] = "Ignore" },
-		"no rules":        func(f forms) { delete(hook(f, Judge), "rules") },
+		"no judge":     func(f forms) { delete(f, Judge) },
+		"no annotator": func(f forms) { delete(f, Annotator) },
+		"no webhooks":  func(f forms) { f[Judge].Object["webhooks"] = []any{} },
+		"not Fail":     func(f forms) { hook(f, Judge)["failurePolicy"] = "Ignore" },
+		"no rules":     func(f forms) { delete(hook(f, Judge), "rules") },
+		"two webhooks": func(f forms) {
+			f[Judge].Object["webhooks"] = []any{hook(f, Judge), hook(f, Judge)}
+		},
+		"no subresources": func(f forms) { rule(f, Judge)["resources"] = []any{"*"} },
+		"no CONNECT":      func(f forms) { rule(f, Judge)["operations"] = []any{"CREATE", "UPDATE", "DELETE"} },
+		"one group":       func(f forms) { rule(f, Annotator)["apiGroups"] = []any{"apps"} },
+		"one version":     func(f forms) { rule(f, Judge)["apiVersions"] = []any{"v1"} },
+		"Namespaced":      func(f forms) { rule(f, Judge)["scope"] = "Namespaced" },
+		"Exact":           func(f forms) { hook(f, Judge)["matchPolicy"] = "Exact" },
+		"a namespaceSelector": func(f forms) {
+			hook(f, Judge)["namespaceSelector"] = map[string]any{"matchLabels": map[string]any{"nobody": "has"}}
+		},
+		"an objectSelector": func(f forms) {
+			hook(f, Annotator)["objectSelector"] = map[string]any{"matchExpressions": []any{map[string]any{"key": "a", "operator": "Exists"}}}
+		},
 		"no authority":    func(f forms) { delete(hook(f, Judge)["clientConfig"].(map[string]any), "caBundle") },
 		"not PEM":         func(f forms) { hook(f, Annotator)["clientConfig"].(map[string]any)["caBundle"] = "bm9uZQ==" },
 		"not an object":   func(f forms) { f[Judge].Object["webhooks"] = []any{"x"} },

@@ -16,6 +16,7 @@ import (
 type gap struct {
 	Gap
 	closed time.Time // zero: it is open
+	aside  bool      // an installation was under way
 	tried  time.Time // to restore it
 	writes *collector
 	wrote  string // version of the restoration
@@ -98,6 +99,16 @@ func (r *run) restore(ctx context.Context, g *gap) {
 		return
 	}
 	g.tried = time.Now()
+	if why, ok := r.announced(ctx); ok {
+		if g.StandDown != why {
+			r.Log.Warn("the webhook configuration is left as it is", "configuration", g.Configuration, "reason", why)
+		}
+		g.StandDown, g.aside = why, true
+		return
+	}
+	if g.aside && r.leave(ctx) {
+		return
+	}
 	live, err := r.put(ctx, wanted, r.now[g.Configuration].object)
 	if overtaken(err) {
 		r.lookAgain(ctx, g.Configuration)
@@ -151,7 +162,7 @@ func (r *run) lookAgain(ctx context.Context, name string) {
 }
 
 func (r *run) close(g *gap, version string) {
-	g.closed = time.Now()
+	g.closed, g.aside = time.Now(), false
 	g.End, g.EndVersion = g.closed, version
 	r.Log.Warn("the API server asks Gitward again", "configuration", g.Configuration, "after", g.End.Sub(g.Start), "restored", g.Restored)
 }

@@ -30,9 +30,11 @@ type run struct {
 	good map[string]string // the latest version at which each was as wanted
 	gaps map[string]*gap
 
-	candidate forms     // what may be adopted
-	since     time.Time // for how long it has stood still
-	refreshed time.Time
+	candidate  forms     // what may be adopted
+	since      time.Time // for how long it has stood still
+	before     forms     // what was wanted before that was asked for
+	refreshed  time.Time
+	installing installation // the latest
 }
 
 // Run guards until ctx ends. It returns an error only when it cannot begin:
@@ -98,9 +100,7 @@ func (r *run) tick(ctx context.Context) {
 			r.weigh(ctx, s)
 		}
 	}
-	if r.kept.adopt {
-		r.learn(ctx)
-	}
+	r.learn(ctx)
 	for name, g := range r.gaps {
 		switch {
 		case g.closed.IsZero():

@@ -8,9 +8,11 @@
 // What they should be is what a Guard first saw complete. It is kept in a
 // ConfigMap of Gitward's own namespace, where only Gitward's installation may
 // write, so that a fresh replica knows it too; and in a file beside it. To
-// change the configurations for good, delete the ConfigMap first, or annotate it
-// with gitward.dev/adopt: "true": then the next complete form that stands still
-// for a while is what is kept.
+// change the configurations for good, make the ConfigMap gitward-installation
+// anew first, as Helm and `gitward install` do: for ten minutes the Guards then
+// stand aside, and what is complete and stands still for a while is what is kept.
+// To do so at any time, delete the ConfigMap gitward-registration, or annotate it
+// with gitward.dev/adopt: "true".
 package registration
 
 import (
@@ -28,6 +30,10 @@ const (
 	Annotator = "annotate.gitward.dev"
 	ConfigMap = "gitward-registration"
 
+	// Installation is the ConfigMap that announces an installation: while it is
+	// young, a Guard stands aside.
+	Installation = "gitward-installation"
+
 	// AdoptAnnotation on the ConfigMap, "true", has the next form adopted.
 	AdoptAnnotation = "gitward.dev/adopt"
 )
@@ -41,7 +47,7 @@ var configurations = map[string]schema.GroupVersionResource{
 // Gap is a span of time in which the API server did not ask as it should.
 type Gap struct {
 	Configuration string
-	What          string // "deleted", or "changed: " and the fields
+	What          string // "deleted", or "changed: " or "adopted: " and the fields
 	Start, End    time.Time
 	// Writes are those after StartVersion and up to EndVersion. EndVersion is a
 	// little later than the restoration: API servers hear of that with a delay.
@@ -50,7 +56,8 @@ type Gap struct {
 	// hints, not proof. Nobody signs a deletion.
 	By       []string
 	Restored bool // by this Guard; false: by others, or not at all
-	// StandDown is why a Guard left the gap open for a time.
+	// StandDown is why a Guard left the gap open for a time, or adopted what it
+	// found.
 	StandDown string
 	Writes    []Write
 	More      int // writes beyond those named
@@ -86,6 +93,9 @@ type Guard struct {
 	// Settle is how long a form stands still before it is adopted; zero means 30
 	// seconds. It must leave an installation the time to change both.
 	Settle time.Duration
+	// Window is for how long an installation counts as under way once it was
+	// announced; zero means 10 minutes.
+	Window time.Duration
 }
 
 const (
@@ -105,6 +115,7 @@ const (
 	mostWrites = 10_000
 
 	settle  = 30 * time.Second
+	window  = 10 * time.Minute
 	manager = "gitward-registration"
 )
 
@@ -113,4 +124,11 @@ func (g *Guard) settle() time.Duration {
 		return g.Settle
 	}
 	return settle
+}
+
+func (g *Guard) window() time.Duration {
+	if g.Window > 0 {
+		return g.Window
+	}
+	return window
 }

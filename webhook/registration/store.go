@@ -33,6 +33,7 @@ type kept struct {
 	Seen map[string]string `json:"seen,omitempty"`
 
 	adopt   bool   // nothing is wanted: the next complete form is adopted
+	before  forms  // what was wanted until then
 	version string // of the ConfigMap; empty when there is none
 }
 
@@ -47,7 +48,8 @@ func (s *store) read(ctx context.Context) (kept, error) {
 		return kept{}, fmt.Errorf("reading ConfigMap %s: %w", ConfigMap, err)
 	}
 	if cm.Annotations[AdoptAnnotation] == "true" {
-		return kept{adopt: true, version: cm.ResourceVersion}, nil
+		before, _ := parse([]byte(cm.Data[key])) // it is marked whatever it says
+		return kept{adopt: true, version: cm.ResourceVersion, before: before.Wanted}, nil
 	}
 	k, err := parse([]byte(cm.Data[key]))
 	if err != nil {
@@ -65,15 +67,26 @@ func parse(data []byte) (kept, error) {
 	return k, k.Wanted.complete()
 }
 
+// mark has nothing wanted from now on: the next complete form is adopted. What
+// was wanted stays readable.
+func (s *store) mark(ctx context.Context, k *kept) error {
+	if k.version == "" {
+		return nil // there is no ConfigMap, so nothing is
+	}
+	return s.save(ctx, k, map[string]string{AdoptAnnotation: "true"})
+}
+
 // write keeps k in the ConfigMap, over the version of it that k was read from.
 // A conflict means that another replica was faster, or somebody else wrote: it
 // has to be read again.
-func (s *store) write(ctx context.Context, k *kept) error {
+func (s *store) write(ctx context.Context, k *kept) error { return s.save(ctx, k, nil) }
+
+func (s *store) save(ctx context.Context, k *kept, annotations map[string]string) error {
 	data, err := json.Marshal(kept{Wanted: k.Wanted})
 	if err != nil {
 		return fmt.Errorf("writing ConfigMap %s: %w", ConfigMap, err)
 	}
-	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: ConfigMap, Namespace: s.namespace, ResourceVersion: k.version},
+	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: ConfigMap, Namespace: s.namespace, ResourceVersion: k.version, Annotations: annotations},
 		Data: map[string]string{key: string(data)}}
 	client := s.client.CoreV1().ConfigMaps(s.namespace)
 	if k.version == "" {
