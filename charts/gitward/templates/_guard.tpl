@@ -29,7 +29,7 @@ the way there: requests, and a key that becomes the next one.
 {{/* Its injector puts the authority into both configurations, and changes nothing else. */}}
 {{- define "gitward.injector" -}}
 {{- if eq .root.Values.certs.mode "cert-manager" }} || ({{ include "gitward.is" "system:serviceaccount:cert-manager:cert-manager-cainjector" }} &&
-request.operation == "UPDATE" && object.webhooks.size() == 1 && oldObject.webhooks.size() == 1 &&
+request.operation == "UPDATE" && object.?webhooks.orValue([]).size() == 1 && oldObject.?webhooks.orValue([]).size() == 1 &&
 object.metadata.?labels == oldObject.metadata.?labels && object.metadata.?annotations == oldObject.metadata.?annotations &&
 object.metadata.?finalizers == oldObject.metadata.?finalizers && object.metadata.?ownerReferences == oldObject.metadata.?ownerReferences &&
 {{ template "gitward.same" (dict "a" "object.webhooks[0]" "b" "oldObject.webhooks[0]" "but" "clientConfig") }} &&
