@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -20,8 +21,9 @@ var gateResource = schema.GroupVersionResource{Group: "gitward.dev", Version: "v
 
 // call is one request to the API server, as data: so that the same request is
 // made by everybody, in the naive namespace and in the gated one. In path and
-// body, $NS stands for the namespace, and $UID(path) for the uid of what is at a
-// path.
+// body, $NS stands for the namespace, $UID(path) for the uid of what is at a
+// path, and $CHILD(path) for the name of something in a collection that a
+// controller made for the application web.
 type call struct {
 	verb, path, form, body string
 }
@@ -66,12 +68,33 @@ func (c call) do(client *rest.RESTClient, ns string) error {
 	return r.Do(context.Background()).Error()
 }
 
+var childForm = regexp.MustCompile(`\$CHILD\(([^)]*)\)`)
+
+// childIn finds the name of a derived object, and waits for one: a controller
+// makes it anew where an attack has taken it away.
+func childIn(collection string) string {
+	for range 100 {
+		list := &unstructured.UnstructuredList{}
+		data, err := shared.lab.client(whoIs("system:masters")).Get().AbsPath(collection).Param("labelSelector", "app=web").Do(context.Background()).Raw()
+		if err == nil && list.UnmarshalJSON(data) == nil {
+			for _, item := range list.Items {
+				if len(item.GetOwnerReferences()) > 0 && item.GetDeletionTimestamp() == nil {
+					return item.GetName()
+				}
+			}
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return "there-is-none"
+}
+
 var uidForm = regexp.MustCompile(`\$UID\(([^)]*)\)`)
 
 func (c call) fill(client *rest.RESTClient, text, ns string) string {
 	if ns != "" {
 		text = strings.ReplaceAll(text, "$NS", ns)
 	}
+	text = childForm.ReplaceAllStringFunc(text, func(match string) string { return childIn(childForm.FindStringSubmatch(match)[1]) })
 	return uidForm.ReplaceAllStringFunc(text, func(match string) string {
 		path := uidForm.FindStringSubmatch(match)[1]
 		return string(objectAt(path).GetUID())
@@ -113,7 +136,7 @@ var plurals = map[string]string{"NetworkPolicy": "networkpolicies", "Ingress": "
 	"PriorityClass": "priorityclasses", "StorageClass": "storageclasses", "IngressClass": "ingressclasses",
 	"ValidatingAdmissionPolicy": "validatingadmissionpolicies", "MutatingAdmissionPolicy": "mutatingadmissionpolicies"}
 
-var clusterScoped = map[string]bool{"Namespace": true, "ClusterRole": true, "ClusterRoleBinding": true, "CustomResourceDefinition": true,
+var clusterScoped = map[string]bool{"Namespace": true, "Node": true, "ClusterRole": true, "ClusterRoleBinding": true, "CustomResourceDefinition": true,
 	"Origin": true, "Gate": true, "PriorityClass": true, "StorageClass": true, "IngressClass": true, "ValidatingWebhookConfiguration": true,
 	"MutatingWebhookConfiguration": true, "ValidatingAdmissionPolicy": true, "ValidatingAdmissionPolicyBinding": true,
 	"MutatingAdmissionPolicy": true, "MutatingAdmissionPolicyBinding": true, "APIService": true, "PersistentVolume": true}

@@ -1,14 +1,9 @@
 package attacks
 
 import (
-	"context"
-	"errors"
 	"slices"
 	"strings"
 	"testing"
-	"time"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gitward/gitward/gate"
 )
@@ -114,41 +109,28 @@ func TestS3Updates(t *testing.T) {
 	web := deployment("web", good)
 	w := newWorld(t, map[string]string{"web.yaml": web, "prices.yaml": configMap("prices", "1"),
 		"alone.yaml": workload("apps/v1", "ReplicaSet", "alone", good, "replicas: 0")})
+	sets, pods := inApps+"replicasets/$CHILD("+inApps+"replicasets)", inCore+"pods/$CHILD("+inCore+"pods)"
 	for _, ns := range []string{w.ns, w.naive} {
-		await(t, "the Pod of web", 30*time.Second, func() error {
-			if w.child("pods", ns) == "" {
-				return errors.New("there is none")
-			}
-			return nil
-		})
+		w.settleIn(ns)
 	}
-	w.settle()
-	// The names are the controller's, and so not the same in both namespaces.
-	sets, pods := inApps+"replicasets/"+w.child("replicasets", w.ns), inCore+"pods/"+w.child("pods", w.ns)
-	naiveSets, naivePods := inApps+"replicasets/"+w.child("replicasets", w.naive), inCore+"pods/"+w.child("pods", w.naive)
 	image := `{"spec":{"template":{"spec":{"containers":[{"name":"web","image":"evil"}]}}}}`
 	podImage := `{"spec":{"containers":[{"name":"web","image":"evil"}]}}`
-	w.register(trustsOwners)
-	for _, c := range []call{strategic(naiveSets, image), strategic(naivePods, podImage), merge(naivePods, `{"metadata":{"labels":{"app":"other"}}}`)} {
-		if err := c.do(w.lab.client(whoIs("namespace editor")), w.naive); err != nil {
-			t.Errorf("%s before a webhook where %s: %v: this attack shows nothing", c.path, trustsOwners.mistake, err)
-		}
-	}
-	w.unregister()
-	before := w.settle()
-	w.meet(trustsOwners.mistake,
-		attack{name: "another image in a derived ReplicaSet", calls: []call{strategic(sets, image)}, want: "DerivedOnly", says: "is made by the controller of Deployment web"},
+	trusting := &naive{mistake: trustsOwners.mistake, excuse: func(r *review) bool {
+		return trustsOwners.excuse(r) || r.old != nil && len(r.old.GetOwnerReferences()) > 0
+	}}
+	w.play(trusting,
 		attack{name: "another image in a derived Pod", calls: []call{strategic(pods, podImage)}, want: "DerivedOnly", says: "is made by the controller of ReplicaSet"},
-		attack{name: "a derived Pod out of its Service", calls: []call{merge(pods, `{"metadata":{"labels":{"app":"other"}}}`)}, want: "DerivedOnly"},
 		attack{name: "an annotation on a derived Pod", calls: []call{merge(pods, `{"metadata":{"annotations":{"sidecar.istio.io/inject":"true"}}}`)}, want: "DerivedOnly"},
 		attack{name: "a derived Pod without its owner", calls: []call{{"PATCH", pods, "application/json-patch+json", `[{"op":"remove","path":"/metadata/ownerReferences"}]`}},
 			people: withoutCollectors(), want: "DerivedOnly"},
+		attack{name: "a derived Pod out of its Service", calls: []call{merge(pods, `{"metadata":{"labels":{"app":"other"}}}`)}, want: "DerivedOnly"},
 		attack{name: "a derived ReplicaSet scaled", calls: []call{merge(sets+"/scale", oneMerge)}, people: withoutCollectors(), want: "DerivedOnly", orElse: []gate.Refused{"NotInGit", "Differs"}},
-		attack{name: "a Pod that a ReplicaSet would adopt", calls: []call{create(strings.Replace(pod("bait", "evil"), "metadata: {", "metadata: {labels: {app: web}, ", 1))}, want: "NotInGit"},
+		attack{name: "another image in a derived ReplicaSet", calls: []call{strategic(sets, image)}, want: "DerivedOnly", says: "is made by the controller of Deployment web"},
 		attack{name: "an owner for what Git declares", calls: []call{merge(inCore+"configmaps/prices",
 			`{"metadata":{"ownerReferences":[{"apiVersion":"apps/v1","kind":"Deployment","name":"web","uid":"99999999-0000-0000-0000-000000000000"}]}}`)}, want: "Differs", says: "metadata.ownerReferences"},
 	)
-	w.unchanged(before)
+	labels := &naive{mistake: "what a selector selects is taken for derived", excuse: func(r *review) bool { return r.object != nil && r.object.GetLabels()["app"] == "web" }}
+	w.play(labels, attack{name: "a Pod that a ReplicaSet would adopt", calls: []call{create(strings.Replace(pod("bait", "evil"), "metadata: {", "metadata: {labels: {app: web}, ", 1))}, want: "NotInGit"})
 }
 
 // withoutCollectors is everybody but the names that may take owners away or
@@ -157,22 +139,4 @@ func withoutCollectors() []person {
 	return slices.DeleteFunc(slices.Clone(everybody), func(p person) bool {
 		return p.name == "as kube-controller-manager" || p.name == "as the garbage collector, with a uid" || p.name == "as the replicaset controller, with a uid"
 	})
-}
-
-// child is the name of one object of a kind that a controller made; empty when
-// there is none.
-func (w *world) child(resource, ns string) string {
-	for _, kind := range watched {
-		if kind.Resource != resource {
-			continue
-		}
-		list, err := w.lab.dynamic.Resource(kind).Namespace(ns).List(context.Background(), metav1.ListOptions{LabelSelector: "app=web"})
-		check(w.t, err)
-		for _, item := range list.Items {
-			if len(item.GetOwnerReferences()) > 0 {
-				return item.GetName()
-			}
-		}
-	}
-	return ""
 }

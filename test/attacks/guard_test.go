@@ -4,6 +4,7 @@ package attacks
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"reflect"
@@ -19,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
 
+	"github.com/gitward/gitward/audit"
 	"github.com/gitward/gitward/test/install"
 )
 
@@ -74,6 +76,35 @@ func (l *lab) unguard(t testing.TB, objects []*unstructured.Unstructured) {
 	})
 }
 
+// ungated does something in a moment without Gitward's webhooks. Gitward sleeps
+// meanwhile: otherwise it would put them back. Then it does.
+func (l *lab) ungated(t testing.TB, do func()) {
+	t.Helper()
+	admin := l.client(whoIs("system:masters"))
+	await(t, "Gitward to know its configurations", 60*time.Second, func() error {
+		return admin.Get().AbsPath(ownNamespace + "configmaps/gitward-registration").Do(context.Background()).Error()
+	})
+	process := l.gitward.process.Process.Pid
+	check(t, syscall.Kill(process, syscall.SIGSTOP))
+	defer func() {
+		check(t, syscall.Kill(process, syscall.SIGCONT))
+		await(t, "the webhooks' return", 30*time.Second, func() error {
+			for _, path := range []string{judgeConfig, stampConfig} {
+				if err := admin.Get().AbsPath(path).Do(context.Background()).Error(); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		l.awaitGated(t, true)
+	}()
+	for _, path := range []string{judgeConfig, stampConfig} {
+		check(t, remove(path).do(admin, ""))
+	}
+	l.awaitGated(t, false)
+	do()
+}
+
 func refusedByGuard(err error) bool {
 	return err != nil && strings.Contains(err.Error(), ".guard.gitward.dev") && strings.Contains(err.Error(), "denied request")
 }
@@ -110,13 +141,29 @@ func (w *world) tamper(deeds []tampering, passes func(person) bool) {
 			if tries == 0 || mute != nil {
 				w.t.Errorf("%s: %d tries; a refusal that says nothing: %v", d.name, tries, mute)
 			}
-			lines[i] = fmt.Sprintf("%-55s | naive: no webhook is asked about it | Gitward: the guarding policy | %d tries", d.name, tries)
+			lines[i] = fmt.Sprintf("%-55s | naive: gets through (%s) | Gitward: the guarding policy | %d tries", d.name, unasked.mistake, tries)
 		})
 	}
 	wg.Wait()
 	for _, line := range lines {
 		w.t.Log(line)
 	}
+}
+
+// bites shows that without the guard, and without Gitward, each deed is done.
+// About webhook configurations no webhook is ever asked; about the rest a naive
+// one is not, being for other namespaces.
+func (w *world) bites(deeds []tampering) {
+	w.t.Helper()
+	w.register(unasked)
+	w.lab.ungated(w.t, func() {
+		for _, d := range deeds {
+			if err := d.call.dry().do(w.lab.client(whoIs("cluster-admin")), w.ns); err != nil {
+				w.t.Errorf("%s, before the guard: %v: this attack shows nothing", d.name, err)
+			}
+		}
+	})
+	w.unregister()
 }
 
 // ofKubernetes are the names that keep Pods and accounts everywhere, Gitward's
@@ -132,12 +179,10 @@ func ofKubernetes(p person) bool {
 func TestS19(t *testing.T) {
 	w := newWorld(t, map[string]string{"prices.yaml": configMap("prices", "1")})
 	w.victim()
-	before := objectAt(judgeConfig)
-	w.lab.guard(t)
 	hook := func(field, value string) call {
 		return call{"PATCH", judgeConfig, "application/json-patch+json", `[{"op":"add","path":"/webhooks/0/` + field + `","value":` + value + `}]`}
 	}
-	w.tamper([]tampering{
+	outside := []tampering{
 		{"deletion of the judge", remove(judgeConfig)},
 		{"deletion of the annotator", remove(stampConfig)},
 		{"deletion of all configurations", remove(registrations + "validatingwebhookconfigurations")},
@@ -155,8 +200,8 @@ func TestS19(t *testing.T) {
 		{"the CRD of Gates deleted", remove("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/gates.gitward.dev")},
 		{"the CRD of Origins deleted", remove("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/origins.gitward.dev")},
 		{"the CRD of Gates without rules", merge("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/gates.gitward.dev", `{"metadata":{"labels":{"a":"b"}}}`)},
-	}, ofKubernetes)
-	w.tamper([]tampering{
+	}
+	inside := []tampering{
 		{"other signers", merge(ownNamespace+"secrets/signers", `{"stringData":{"allowed_signers":"eve"}}`)},
 		{"the signers deleted", remove(ownNamespace + "secrets/signers")},
 		{"Gitward scaled to nothing", merge("/apis/apps/v1/namespaces/"+systemNamespace+"/deployments/gitward/scale", `{"spec":{"replicas":0}}`)},
@@ -169,7 +214,22 @@ func TestS19(t *testing.T) {
 			"{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: mine}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: edit}, subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: mallory}]}")},
 		{"a Gate's status", merge("/apis/gitward.dev/v1alpha1/gates/everything/status", `{"status":{"observedGeneration":99}}`)},
 		{"an Origin's status", merge("/apis/gitward.dev/v1alpha1/origins/platform/status", `{"status":{"acceptedRevision":"0000000000000000000000000000000000000000"}}`)},
-	}, ofKubernetes)
+	}
+	// What deletes configurations, or bends them, needs them there to begin with.
+	w.bites(slices.DeleteFunc(slices.Concat(outside, inside), func(d tampering) bool {
+		return strings.HasPrefix(d.call.path, judgeConfig) || strings.HasPrefix(d.call.path, stampConfig)
+	}))
+	for _, d := range outside {
+		if strings.HasPrefix(d.call.path, judgeConfig) || strings.HasPrefix(d.call.path, stampConfig) {
+			if err := d.call.dry().do(w.lab.client(whoIs("cluster-admin")), ""); err != nil {
+				t.Errorf("%s, before the guard: %v: this attack shows nothing", d.name, err)
+			}
+		}
+	}
+	before := objectAt(judgeConfig)
+	w.lab.guard(t)
+	w.tamper(outside, ofKubernetes)
+	w.tamper(inside, ofKubernetes)
 	after := objectAt(judgeConfig)
 	if after.GetResourceVersion() != before.GetResourceVersion() {
 		t.Error("the judge's configuration was changed")
@@ -193,19 +253,19 @@ func (w *world) victim() {
 func TestS19OwnKinds(t *testing.T) {
 	w := newWorld(t, map[string]string{"prices.yaml": configMap("prices", "1")})
 	gates, origins := "/apis/gitward.dev/v1alpha1/gates", "/apis/gitward.dev/v1alpha1/origins"
-	w.meet("a configuration is anybody's who may write it",
-		attack{name: "a Gate that only audits", calls: []call{merge(gates+"/everything", `{"spec":{"action":"Audit"}}`)}, want: "Differs", says: "Gate everything differs from Git: spec.action"},
-		attack{name: "a Gate about nothing", calls: []call{merge(gates+"/everything", `{"spec":{"match":{"namespaces":["none"]}}}`)}, want: "Differs", says: "Gate everything differs from Git: spec.match"},
-		attack{name: "a Gate with break-glass", calls: []call{merge(gates+"/everything", `{"spec":{"breakGlass":{"groups":["system:authenticated"]}}}`)}, want: "Differs", says: "spec.breakGlass"},
-		attack{name: "a Gate that lets fields be", calls: []call{merge(gates+"/everything", `{"spec":{"allowFields":[{"resources":["configmaps"],"paths":["data.apple"],"users":["mallory"],"reason":"mine"}]}}`)}, want: "Differs", says: "spec.allowFields"},
-		attack{name: "the Gate deleted", calls: []call{remove(gates + "/everything")}, want: "StillInGit", says: "Gate everything is still in Git"},
-		attack{name: "all Gates deleted", calls: []call{remove(gates)}, want: "StillInGit", says: "Gate everything is still in Git"},
-		attack{name: "an Origin sent elsewhere", calls: []call{merge(origins+"/platform", `{"spec":{"url":"https://evil.example.org/x.git"}}`)}, want: "NotInGit", says: "Origin platform is not in Git"},
-		attack{name: "an Origin of one's own", calls: []call{post(origins, "{apiVersion: gitward.dev/v1alpha1, kind: Origin, metadata: {name: mine}, spec: {url: 'https://evil.example.org/x.git', ref: {branch: main}, signers: {secretRef: {name: signers}}}}")},
+	w.play(unasked,
+		attack{name: "a Gate that only audits", aside: true, by: "cluster-admin", people: administrators, calls: []call{merge(gates+"/everything", `{"spec":{"action":"Audit"}}`)}, want: "Differs", says: "Gate everything differs from Git: spec.action"},
+		attack{name: "a Gate about nothing", aside: true, by: "cluster-admin", people: administrators, calls: []call{merge(gates+"/everything", `{"spec":{"match":{"namespaces":["none"]}}}`)}, want: "Differs", says: "Gate everything differs from Git: spec.match"},
+		attack{name: "a Gate with break-glass", aside: true, by: "cluster-admin", people: administrators, calls: []call{merge(gates+"/everything", `{"spec":{"breakGlass":{"groups":["system:authenticated"]}}}`)}, want: "Differs", says: "spec.breakGlass"},
+		attack{name: "a Gate that lets fields be", aside: true, by: "cluster-admin", people: administrators, calls: []call{merge(gates+"/everything", `{"spec":{"allowFields":[{"resources":["configmaps"],"paths":["data.apple"],"users":["mallory"],"reason":"mine"}]}}`)}, want: "Differs", says: "spec.allowFields"},
+		attack{name: "the Gate deleted", aside: true, by: "cluster-admin", people: administrators, calls: []call{remove(gates + "/everything")}, want: "StillInGit", says: "Gate everything is still in Git"},
+		attack{name: "all Gates deleted", aside: true, by: "cluster-admin", people: administrators, calls: []call{remove(gates)}, want: "StillInGit", says: "Gate everything is still in Git"},
+		attack{name: "an Origin sent elsewhere", aside: true, by: "cluster-admin", people: administrators, calls: []call{merge(origins+"/platform", `{"spec":{"url":"https://evil.example.org/x.git"}}`)}, want: "NotInGit", says: "Origin platform is not in Git"},
+		attack{name: "an Origin of one's own", aside: true, by: "cluster-admin", people: administrators, calls: []call{post(origins, "{apiVersion: gitward.dev/v1alpha1, kind: Origin, metadata: {name: mine}, spec: {url: 'https://evil.example.org/x.git', ref: {branch: main}, signers: {secretRef: {name: signers}}}}")},
 			want: "NotInGit", says: "Origin mine is not in Git"},
-		attack{name: "an Origin deleted", calls: []call{remove(origins + "/staging")}, want: "StillInGit", says: "Origin staging cannot be deleted by hand"},
-		attack{name: "all Origins deleted", calls: []call{remove(origins)}, want: "StillInGit", says: "cannot be deleted by hand"},
-		attack{name: "the kind of Gates deleted", calls: []call{remove("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/gates.gitward.dev")}, want: "StillInGit", says: "gates.gitward.dev"},
+		attack{name: "an Origin deleted", aside: true, by: "cluster-admin", people: administrators, calls: []call{remove(origins + "/staging")}, want: "StillInGit", says: "Origin staging cannot be deleted by hand"},
+		attack{name: "all Origins deleted", aside: true, by: "cluster-admin", people: administrators, calls: []call{remove(origins)}, want: "StillInGit", says: "cannot be deleted by hand"},
+		attack{name: "the kind of Gates deleted", aside: true, by: "cluster-admin", people: administrators, calls: []call{remove("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/gates.gitward.dev")}, want: "StillInGit", says: "gates.gitward.dev"},
 	)
 	// By dry run: where this one is admitted, nothing else in this lab would be
 	// judged any more.
@@ -219,8 +279,12 @@ func TestS19OwnKinds(t *testing.T) {
 // API, and what does not.
 func TestS20Guard(t *testing.T) {
 	w := newWorld(t, map[string]string{"prices.yaml": configMap("prices", "1")})
-	w.lab.guard(t)
 	admin := w.lab.client(whoIs("system:masters"))
+	if err := remove(judgeConfig).dry().do(admin, ""); err != nil {
+		t.Errorf("system:masters deletes an unguarded judge: %v: this attack shows nothing", err)
+	}
+	w.victim()
+	w.lab.guard(t)
 	if err := remove(judgeConfig).do(admin, ""); !refusedByGuard(err) {
 		t.Errorf("system:masters deletes the judge: %v", orAdmitted(err))
 	}
@@ -230,8 +294,8 @@ func TestS20Guard(t *testing.T) {
 		t.Errorf("the binding could not be deleted, so this test says the wrong thing: %v", err)
 	}
 	await(t, "the guard's end", 20*time.Second, func() error { return remove(judgeConfig).dry().do(admin, "") })
-	t.Logf("%-55s | naive: it goes | Gitward: refused by the guarding policy | 1 tries", "system:masters deletes the webhook configuration")
-	t.Logf("%-55s | naive: it goes | Gitward: it goes too (only a static policy holds) | 1 tries", "system:masters deletes the guard's binding first")
+	t.Logf("%-55s | naive: gets through (no webhook is asked about webhooks) | Gitward: refused by the guarding policy | 1 tries", "system:masters deletes the webhook configuration")
+	t.Logf("%-55s | naive: gets through (nobody is asked about policies) | Gitward: it goes too (only a static policy holds) | 1 tries", "system:masters deletes the guard's binding first")
 	w.noticed(admin)
 }
 
@@ -243,7 +307,7 @@ func (w *world) noticed(admin *rest.RESTClient) {
 		return admin.Get().AbsPath(ownNamespace + "configmaps/gitward-registration").Do(context.Background()).Error()
 	})
 	lines, _ := w.lab.gitward.size(w.t)
-	before := objectAt(judgeConfig)
+	before, began := objectAt(judgeConfig), time.Now()
 	// Gitward sleeps for a moment: otherwise the judge is back before the API
 	// server has heard that it is gone.
 	const slipped = 5
@@ -274,7 +338,11 @@ func (w *world) noticed(admin *rest.RESTClient) {
 		}
 		gaps := 0 // of the judge
 		for i, line := range strings.Split(string(said), "\n") {
-			if i >= lines && strings.Contains(line, `"configuration":"`+install.Judge+`"`) {
+			var gap audit.GapRecord
+			if i < lines || !strings.Contains(line, `"configuration":"`+install.Judge+`"`) || json.Unmarshal([]byte(line), &gap) != nil {
+				continue
+			}
+			if !gap.Start.Before(began) { // one from before may be told of late
 				gaps++
 				for n := range slipped {
 					if !strings.Contains(line, fmt.Sprintf(`"slipped-%d"`, n)) {
@@ -291,7 +359,7 @@ func (w *world) noticed(admin *rest.RESTClient) {
 	for n := range slipped {
 		check(w.t, remove(fmt.Sprintf("%sconfigmaps/slipped-%d", inCore, n)).do(admin, w.ns))
 	}
-	w.t.Logf("%-55s | naive: it stays away | Gitward: back after %v, and the record names the %d writes that slipped through", "the judge deleted past the guard", closed.Round(time.Millisecond), slipped)
+	w.t.Logf("%-55s | naive: not shown (a naive webhook does not look after itself) | Gitward: back after %v, and the record names the %d writes that slipped through", "the judge deleted past the guard", closed.Round(time.Millisecond), slipped)
 }
 
 // TestS2Guard: the kubelet's writes about its Pods go past the webhooks, so that
@@ -332,7 +400,6 @@ func (l *lab) revive(t testing.TB) {
 // do in Gitward's namespace, but not this.
 func TestS19Names(t *testing.T) {
 	w := newWorld(t, map[string]string{"prices.yaml": configMap("prices", "1")})
-	w.lab.guard(t)
 	deeds := []tampering{
 		{"other signers", merge(ownNamespace+"secrets/signers", `{"stringData":{"allowed_signers":"eve"}}`)},
 		{"another image for Gitward", strategic("/apis/apps/v1/namespaces/"+systemNamespace+"/deployments/gitward", `{"spec":{"template":{"spec":{"containers":[{"name":"gitward","image":"evil"}]}}}}`)},
@@ -341,6 +408,8 @@ func TestS19Names(t *testing.T) {
 		{"an Origin's status", merge("/apis/gitward.dev/v1alpha1/origins/platform/status", `{"status":{"acceptedRevision":"0000000000000000000000000000000000000000"}}`)},
 		{"the CRD of Gates deleted", remove("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/gates.gitward.dev")},
 	}
+	w.bites(deeds)
+	w.lab.guard(t)
 	for _, d := range deeds {
 		tries := 0
 		for _, who := range append(everybody, apiServer) {
@@ -352,6 +421,6 @@ func TestS19Names(t *testing.T) {
 				t.Errorf("%s (%s): %v", d.name, who.name, orAdmitted(err))
 			}
 		}
-		t.Logf("%-55s | naive: no webhook is asked about it | names of Kubernetes' own | %d tries", d.name, tries)
+		t.Logf("%-55s | naive: gets through (%s) | Gitward: refused to the names of Kubernetes' own | %d tries", d.name, unasked.mistake, tries)
 	}
 }

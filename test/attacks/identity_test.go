@@ -70,10 +70,11 @@ func (w *world) takenName() {
 	deed := create(configMap("mine", "evil"))
 	w.register(believesAppliers)
 	if err := deed.do(w.lab.client(as(w.naive)), w.naive); err != nil {
-		w.t.Errorf("the applier's name before a naive webhook: %v", err)
+		w.t.Errorf("the applier's name before a naive webhook: %v: this attack shows nothing", err)
 	}
 	w.unregister()
-	w.meet(believesAppliers.mistake, attack{name: "route 2: the applier's name", calls: []call{deed}, people: []person{as(w.ns)}, want: "NotInGit", says: "is not in Git"})
+	w.shown["route 2: the applier's name"] = believesAppliers.mistake
+	w.meet(attack{name: "route 2: the applier's name", calls: []call{deed}, people: []person{as(w.ns)}, want: "NotInGit", says: "is not in Git"})
 }
 
 // mintedToken: where somebody got a token all the same, it opens nothing.

@@ -46,6 +46,15 @@ type naive struct {
 	also []string
 }
 
+// unasked is a webhook about the objects in namespaces. What is in none it is
+// not asked about.
+var unasked = &naive{mistake: "not asked about what is in no namespace"}
+
+// noDeletions is Gatekeeper's default.
+var noDeletions = &naive{mistake: "not asked about deletions", configure: func(hook *admissionregistrationv1.ValidatingWebhook) {
+	hook.Rules[0].Operations = hook.Rules[0].Operations[:2]
+}}
+
 // review is a request as a naive webhook sees it.
 type review struct {
 	*admissionv1.AdmissionRequest

@@ -1,8 +1,10 @@
 package attacks
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 
@@ -23,6 +25,71 @@ func TestS14(t *testing.T) {
 		attack{name: "a key that is in a map twice", calls: []call{create(configMap("within", "evil"))}, want: "NotInGit", orElse: refused, says: "ConfigMap $NS/within"},
 		attack{name: "a name that is given twice", calls: []call{create(configMap("named", "evil"))}, want: "NotInGit", orElse: refused, says: "ConfigMap $NS/named"},
 	)
+	w.unlikeReaders(refused)
+	w.problems("late-a.yaml:5: the key \"data\" stands twice", "late-b.yaml:6: the key \"apple\" stands twice", "late-c.yaml:3: the key \"name\" stands twice",
+		"selfish.yaml:4: the alias *a stands inside its own anchor", "beside.yaml:5: a line that begins with \"---\" may hold nothing else",
+		"after.yaml:1: more text follows this document's end", "broken.yaml:5:")
+}
+
+// unlikeReaders are anchors, merge keys and documents' ends, of which readers
+// make this or that.
+func (w *world) unlikeReaders(refused []gate.Refused) {
+	w.t.Helper()
+	head := func(name string) string {
+		return "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: " + name + ", namespace: " + w.ns + "}\n"
+	}
+	flow := func(name string) string {
+		return "{apiVersion: v1, kind: ConfigMap, metadata: {name: " + name + ", namespace: " + w.ns + "}, data: {apple: evil}}\n"
+	}
+	files := map[string]string{
+		"merged":  head("merged") + "data:\n  apple: '1'\n  <<: {apple: evil, pear: evil}\n",
+		"twofold": head("twofold") + "data:\n  <<: [{apple: '1'}, {apple: evil}]\n",
+		"renamed": head("renamed") + "x: &x {name: hidden, namespace: " + w.ns + "}\n---\n" + head("other") + "data: {apple: '1'}\n",
+		"selfish": head("selfish") + "data: &a {apple: evil, pear: *a}\n",
+		"beside":  head("beside") + "data: {apple: '1'}\n--- " + flow("hidden"),
+		"after":   head("after") + "data: {apple: '1'}\n...\n" + flow("unseen"),
+		"inside":  head("inside") + "data:\n  apple: |\n    ---\n    " + strings.TrimSpace(flow("quoted")) + "\n",
+		"broken":  head("before") + "---\n{{ if true }}\n" + flow("templated"),
+	}
+	in := map[string]string{}
+	for name, text := range files {
+		in[w.ns+"/"+name+".yaml"] = text
+	}
+	w.lab.commit(w.t, in)
+	other := &naive{mistake: "another reader than kubectl decides what is declared"}
+	var attacks []attack
+	for _, a := range []struct{ what, name string }{
+		{"the later of two merged maps", "twofold"}, {"an anchor that holds itself", "selfish"},
+		{"an object on a separator's line", "hidden"}, {"an object after the document's end", "unseen"}, {"an object in a text", "quoted"},
+		{"an object of a template", "templated"}, {"a document that another follows without a separator", "after"}} {
+		other.also = append(other.also, configMap(a.name, "evil"))
+		attacks = append(attacks, attack{name: a.what, calls: []call{create(configMap(a.name, "evil"))}, want: "NotInGit", orElse: refused, says: "ConfigMap $NS/" + a.name})
+	}
+	// kubectl's reader has a merge key win over what stands before it, against YAML's
+	// own rule.
+	weak := head("merged") + "data: {apple: '1', pear: evil}\n"
+	other.also = append(other.also, weak)
+	attacks = append(attacks, attack{name: "a merge key that gives way to its neighbour", calls: []call{create(strings.ReplaceAll(weak, w.ns, "$NS"))}, want: "Differs", says: "ConfigMap $NS/merged"})
+	w.play(other, attacks...)
+	for name, text := range map[string]string{"merged": "data: {apple: evil, pear: evil}", "twofold": "data: {apple: '1'}"} {
+		if err := create(head(name)+text).dry().do(w.lab.client(whoIs("cluster-admin")), w.ns); err != nil {
+			w.t.Errorf("%s as kubectl reads it: %v", name, err)
+		}
+	}
+}
+
+// problems holds the Origin's status against files that people should mend.
+func (w *world) problems(want ...string) {
+	w.t.Helper()
+	await(w.t, "the problems in the Origin's status", 20*time.Second, func() error {
+		said := asJSON(objectAt("/apis/gitward.dev/v1alpha1/origins/" + origin).Object["status"].(map[string]any)["problems"])
+		for _, fragment := range want {
+			if !strings.Contains(said, strings.ReplaceAll(w.ns+"/"+fragment, `"`, `\"`)) {
+				return fmt.Errorf("%s is not in %s", fragment, said)
+			}
+		}
+		return nil
+	})
 }
 
 // TestPeerDuplicateKeys sends the two readings to the API server, which takes
@@ -53,7 +120,7 @@ func TestS15(t *testing.T) {
 		return r.Resource.Resource == "roles" && plainLetters.Replace(r.name()) == "admin"
 	}}
 	looks := func(name, shown string) attack {
-		return attack{name: "a Role named " + shown, calls: []call{create(roleNamed(name))}, by: "cluster-admin", want: "NotInGit", says: " is not in Git. Objects in \"$NS\" must come from: platform"}
+		return attack{name: "a Role named " + shown, calls: []call{create(roleNamed(name))}, by: "cluster-admin", people: administrators, want: "NotInGit", says: " is not in Git. Objects in \"$NS\" must come from: platform"}
 	}
 	w.play(careless, looks("\u0430dmin", `\u0430dmin`), looks("a\u200bdmin", `a\u200bdmin`), looks("Admin", "Admin"))
 }

@@ -68,7 +68,7 @@ func TestPeerRoleVerb(t *testing.T) {
 	moved := strings.NewReplacer("[get, delete]", "[list]", "[list]", "[get, delete]").Replace(role)
 	w := newWorld(t, map[string]string{"role.yaml": role})
 	w.play(flattens, attack{name: "an RBAC verb moves from configmaps to secrets", calls: []call{put(path, moved)},
-		by: "cluster-admin", want: "Differs", says: "Role $NS/reader differs from Git: rules"})
+		by: "cluster-admin", people: administrators, want: "Differs", says: "Role $NS/reader differs from Git: rules"})
 }
 
 // TestPeerFlattening: what flattening blurs otherwise.

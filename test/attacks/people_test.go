@@ -45,6 +45,9 @@ var everybody = []person{
 	{name: "as a kubelet", user: controlplane.Admin, as: rest.ImpersonationConfig{UserName: "system:node:evil", Groups: []string{"system:nodes", "system:masters"}}},
 }
 
+// administrators are those who have rights outside of a namespace.
+var administrators = everybody[1:]
+
 var masters = []string{"system:masters", "system:authenticated"}
 
 // controller is somebody who takes the name of one of kube-controller-manager's
@@ -55,7 +58,7 @@ func controller(name, uid string) rest.ImpersonationConfig {
 }
 
 // apiServer is the name that the webhooks are not asked about at all.
-var apiServer = person{name: "as system:apiserver", user: controlplane.Admin, as: rest.ImpersonationConfig{UserName: "system:apiserver", Groups: masters}}
+var apiServer = person{name: "as system:apiserver", user: controlplane.Admin, as: rest.ImpersonationConfig{UserName: "system:apiserver", UID: "11111111-2222-3333-4444-555555555555", Groups: masters}}
 
 func whoIs(name string) person {
 	for _, p := range everybody {

@@ -2,6 +2,8 @@ package attacks
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gitward/gitward/gate"
+	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/test/gitserver"
 )
 
@@ -38,8 +41,7 @@ func TestS18(t *testing.T) {
 		attack{name: "a namespace that opts out", by: "cluster-admin", want: "Differs", orElse: []gate.Refused{"NotInGit"},
 			calls: optOut(`{"metadata":{"labels":{"admission.example.org/ignore":"1"}}}`, "mine-too"), says: "Namespace $NS differs from Git: metadata.labels"},
 	)
-	again := attack{name: "a namespace of one's own", calls: []call{create("{apiVersion: v1, kind: Namespace, metadata: {name: kube-mine}}")}, want: "NotInGit", says: "Namespace kube-mine is not in Git"}
-	w.meet(exempts.mistake, again)
+	w.play(&naive{mistake: "a new namespace is in nobody's scope"}, attack{name: "a namespace of one's own", aside: true, by: "cluster-admin", people: administrators, calls: []call{create("{apiVersion: v1, kind: Namespace, metadata: {name: kube-mine}}")}, want: "NotInGit", says: "Namespace kube-mine is not in Git"})
 }
 
 // TestS25 brings back what Git has left behind: each was signed, once.
@@ -103,9 +105,9 @@ func TestS38(t *testing.T) {
 			t.Errorf("the exclusion %s: %v, want %q", entry, err, says)
 		}
 	}
-	w.meet("a configuration is anybody's who may write it",
-		attack{name: "a Gate of one's own", calls: []call{wide(`{namespaces: ["*"], reason: mine, expires: "2099-01-01T00:00:00Z"}`)}, want: "NotInGit", says: "Gate wide is not in Git"},
-		attack{name: "an exclusion added to the Gate", calls: []call{merge("/apis/gitward.dev/v1alpha1/gates/everything",
+	w.play(unasked,
+		attack{name: "a Gate of one's own", aside: true, by: "cluster-admin", people: administrators, calls: []call{wide(`{namespaces: ["*"], reason: mine, expires: "2099-01-01T00:00:00Z"}`)}, want: "NotInGit", says: "Gate wide is not in Git"},
+		attack{name: "an exclusion added to the Gate", aside: true, by: "cluster-admin", people: administrators, calls: []call{merge("/apis/gitward.dev/v1alpha1/gates/everything",
 			`{"spec":{"exclude":[{"namespaces":["*"],"reason":"mine","expires":"2099-01-01T00:00:00Z"}]}}`)}, want: "Differs", says: "Gate everything differs from Git: spec.exclude"},
 	)
 	w.expires()
@@ -125,7 +127,111 @@ func (w *world) expires() {
 	mine := create(configMap("mine", "1")).dry()
 	await(w.t, "the exclusion", time.Until(end), func() error { return mine.do(admin, w.ns) })
 	time.Sleep(time.Until(end.Add(20 * time.Millisecond)))
-	w.meet("an exclusion is for ever", attack{name: "an exclusion that has expired", calls: []call{create(configMap("mine", "1"))}, want: "NotInGit", says: "ConfigMap $NS/mine is not in Git"})
+	w.play(&naive{mistake: "an exclusion is for ever", excuse: func(r *review) bool { return r.name() == "mine" }},
+		attack{name: "an exclusion that has expired", calls: []call{create(configMap("mine", "1"))}, want: "NotInGit", says: "ConfigMap $NS/mine is not in Git"})
+}
+
+// TestPeerRawBytes: a verifier that reads a commit, writes it anew and checks the
+// signature of that, checks another commit than the one which git sees. Each of
+// these is signed in the form in which it would be written anew.
+func TestPeerRawBytes(t *testing.T) {
+	w := newWorld(t, map[string]string{"prices.yaml": configMap("prices", "1")})
+	first, err := w.lab.repo.Git("rev-list", "--max-parents=0", "main")
+	check(t, err)
+	first = strings.TrimSpace(first)
+	garnish := map[string]func(raw, good string) string{
+		"two trees": func(raw, good string) string { return strings.Replace(raw, "\nauthor ", "\ntree "+good+"\nauthor ", 1) },
+		"two authors": func(raw, _ string) string {
+			return strings.Replace(raw, "\nauthor ", "\nauthor Eve <eve@example.org> 1 +0000\nauthor ", 1)
+		},
+		"a header of no use": func(raw, _ string) string {
+			return strings.Replace(raw, "\ngpgsig ", "\nx-note said by nobody\ngpgsig ", 1)
+		},
+		"more of the message": func(raw, _ string) string { return raw + "\nReviewed-by: Chief <chief@example.org>\n" },
+		"a message cut short": func(raw, _ string) string { return strings.TrimSuffix(raw, "\n") },
+		"spaces in a name": func(raw, _ string) string {
+			return strings.Replace(raw, "\nauthor Ada Example ", "\nauthor Ada  Example ", 1)
+		},
+		"another zone":     func(raw, _ string) string { return strings.Replace(raw, " +0000\ncommitter", " -0000\ncommitter", 1) },
+		"another encoding": func(raw, _ string) string { return strings.Replace(raw, "\ngpgsig ", "\nencoding UTF-16\ngpgsig ", 1) },
+		"a parent more": func(raw, _ string) string {
+			return strings.Replace(raw, "\nauthor ", "\nparent "+first+"\nauthor ", 1)
+		},
+	}
+	rewritten := &naive{mistake: "the signature of a commit written anew is verified"}
+	var attacks []attack
+	for i, what := range slices.Sorted(maps.Keys(garnish)) {
+		name := fmt.Sprintf("door-%d", i)
+		w.garnished(name, garnish[what], w.lab.signer, false)
+		rewritten.also = append(rewritten.also, configMap(name, "evil"))
+		attacks = append(attacks, attack{name: "a signed commit with " + what, calls: []call{create(configMap(name, "evil"))}, want: "BadSignature", orElse: []gate.Refused{"Malformed"},
+			says: "ConfigMap $NS/" + name + " comes from commit"})
+	}
+	w.lab.commit(t, map[string]string{w.ns + "/last.yaml": strings.ReplaceAll(configMap("last", "1"), "$NS", w.ns)})
+	w.play(rewritten, attacks...)
+	// Signed as it is, an odd commit counts.
+	for _, what := range []string{"a header of no use", "spaces in a name", "another zone", "more of the message", "a message cut short"} {
+		w.garnished("odd", garnish[what], w.lab.signer, true)
+		odd := create(configMap("odd", "evil")).dry()
+		await(t, "an odd commit, signed as it is: "+what, 20*time.Second, func() error { return odd.do(w.lab.client(whoIs("cluster-admin")), w.ns) })
+		w.lab.commit(t, nil, w.ns+"/odd.yaml")
+		await(t, "its end", 20*time.Second, func() error {
+			if err := odd.do(w.lab.client(whoIs("cluster-admin")), w.ns); !refusedByGate(err) {
+				return orAdmitted(err)
+			}
+			return nil
+		})
+	}
+}
+
+// garnished commits a ConfigMap, and changes the commit's bytes: after it was
+// signed, or before.
+func (w *world) garnished(name string, garnish func(raw, good string) string, signer gitserver.Signer, before bool) {
+	w.t.Helper()
+	repo := w.lab.repo
+	good, err := repo.Git("rev-parse", "main^{tree}")
+	check(w.t, err)
+	by := signer
+	if before {
+		by = nil
+	}
+	w.lab.commitAs(w.t, by, map[string]string{w.ns + "/" + name + ".yaml": strings.ReplaceAll(configMap(name, "evil"), "$NS", w.ns)})
+	raw, err := repo.Git("cat-file", "commit", "main")
+	check(w.t, err)
+	if before { // the garnish looks for a signature to stand before
+		raw = strings.Replace(raw, "\n\n", "\ngpgsig \n\n", 1)
+	}
+	raw = garnish(raw, strings.TrimSpace(good))
+	if before {
+		raw = strings.Replace(raw, "\ngpgsig \n", "\n", 1)
+		armor, err := signer.Sign([]byte(raw))
+		check(w.t, err)
+		raw = strings.Replace(raw, "\n\n", "\ngpgsig "+strings.ReplaceAll(strings.TrimRight(string(armor), "\n"), "\n", "\n ")+"\n\n", 1)
+	}
+	id, err := repo.Object("commit", []byte(raw))
+	check(w.t, err)
+	check(w.t, repo.SetRef(gitserver.MainRef, id))
+}
+
+// TestPeerForgeKey: a forge signs what anybody does in its pages. Its key says
+// who ran the server, not who meant the change.
+func TestPeerForgeKey(t *testing.T) {
+	w := newWorld(t, map[string]string{"prices.yaml": configMap("prices", "1")})
+	forge := must(gitserver.NewPGPSigner("GitHub", "noreply@github.com"))
+	at := func(text string) string { return strings.ReplaceAll(text, "$NS", w.ns) }
+	web := func(author gitindex.Person, name, text string) {
+		_, err := w.lab.repo.Commit(gitserver.CommitOptions{Files: map[string]string{w.ns + "/" + name + ".yaml": at(text)}, Signer: forge, Message: "Update " + name + ".yaml",
+			Author: author, Committer: gitindex.Person{Name: "GitHub", Email: "noreply@github.com"}})
+		check(t, err)
+	}
+	web(gitindex.Person{Name: "Ada Example", Email: "ada@example.org"}, "prices", configMap("prices", "evil"))
+	web(gitindex.Person{Name: "Eve", Email: "eve@example.org"}, "door", configMap("door", "evil"))
+	w.lab.commit(t, map[string]string{w.ns + "/other.yaml": at(configMap("other", "1"))})
+	verified := &naive{mistake: "a commit that its forge calls verified is trusted", also: []string{configMap("prices", "evil"), configMap("door", "evil")}}
+	w.play(verified,
+		attack{name: "an edit in the forge's pages, in Ada's name", calls: []call{apply(inCore+"configmaps/prices", configMap("prices", "evil"))}, want: "UnknownSigner", says: "signed by a key that is not trusted here"},
+		attack{name: "a file made in the forge's pages", calls: []call{create(configMap("door", "evil"))}, want: "UnknownSigner", says: "signed by a key that is not trusted here"},
+	)
 }
 
 // TestPeerHeadOnly: the tip is signed, and a commit under it is not.

@@ -3,6 +3,7 @@ package attacks
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
 
@@ -46,9 +47,9 @@ func TestS7(t *testing.T) {
 	w := newWorld(t, map[string]string{"box.yaml": pod("box", "registry.example.org/box:1")})
 	w.play(plain,
 		attack{name: "kubectl debug", calls: []call{strategic(inCore+"pods/box/ephemeralcontainers", `{"spec":{"ephemeralContainers":[{"name":"evil","image":"evil"}]}}`)},
-			by: "cluster-admin", want: "VerbNotAllowed", says: "pods/ephemeralcontainers $NS/box is not allowed"},
+			by: "cluster-admin", people: administrators, want: "VerbNotAllowed", says: "pods/ephemeralcontainers $NS/box is not allowed"},
 		attack{name: "resize", calls: []call{strategic(inCore+"pods/box/resize", `{"spec":{"containers":[{"name":"box","resources":{"requests":{"cpu":"900m"}}}]}}`)},
-			by: "cluster-admin", want: "VerbNotAllowed", says: "pods/resize $NS/box is not allowed"},
+			by: "cluster-admin", people: administrators, want: "VerbNotAllowed", says: "pods/resize $NS/box is not allowed"},
 	)
 }
 
@@ -74,12 +75,12 @@ func TestS8(t *testing.T) {
 		connect("a Service's proxy", "POST", inCore+"services/web/proxy/etc/passwd", "no endpoints available"),
 	}
 	w.play(plain, attacks...)
-	// A Node is in no namespace, so that the naive webhook is not about it either
-	// way.
+	var proxies []attack
 	for _, path := range []string{"/api/v1/nodes/evil/proxy/", "/api/v1/nodes/evil/proxy/run/x/y/z?cmd=id"} {
-		tries, reasons := w.refused(attack{name: "nodes/proxy", calls: []call{{verb: "POST", path: path}}, want: "VerbNotAllowed", says: "nodes/proxy"})
-		t.Logf("%-55s | naive: not asked | Gitward: %v | %d tries", "a Node's proxy", reasons, tries)
+		proxies = append(proxies, attack{name: "a Node's proxy " + path[len("/api/v1/nodes/evil"):], aside: true, by: "cluster-admin", people: administrators,
+			calls: []call{{verb: "POST", path: path}}, past: `nodes "evil" not found`, want: "VerbNotAllowed", says: "nodes/proxy"})
 	}
+	w.play(unasked, proxies...)
 }
 
 // TestS9 takes the roads aside that are left.
@@ -96,47 +97,93 @@ func TestS9(t *testing.T) {
 		attack{name: "a token that outlives a year", calls: []call{post(inCore+"serviceaccounts/robot/token", "{apiVersion: authentication.k8s.io/v1, kind: TokenRequest, spec: {expirationSeconds: 40000000, audiences: [vault]}}")},
 			want: "VerbNotAllowed", says: "serviceaccounts/token"},
 	)
-	// Nobody but a naive webhook's author would leave these out.
-	live := objectAt("/api/v1/namespaces/" + w.ns)
-	live.SetManagedFields(nil)
-	live.Object["spec"] = map[string]any{"finalizers": []any{}}
-	for _, a := range []attack{
-		{name: "namespaces/finalize", calls: []call{put("/api/v1/namespaces/$NS/finalize", asJSON(live.Object))}, want: "VerbNotAllowed", says: "namespaces/finalize"},
-		{name: "a binding by the older road", calls: []call{post(inCore+"bindings", "{apiVersion: v1, kind: Binding, metadata: {name: box}, target: {kind: Node, name: evil}}")},
-			people: some, want: "VerbNotAllowed", orElse: []gate.Refused{"NotInGit"}, says: "indings"},
-		{name: "a Secret that holds a token", calls: []call{create("{apiVersion: v1, kind: Secret, metadata: {name: robot-token, namespace: $NS, annotations: {kubernetes.io/service-account.name: robot}}, type: kubernetes.io/service-account-token}")},
-			want: "NotInGit", says: "Secret $NS/robot-token"},
-		{name: "approval of a certificate", calls: []call{put("/apis/certificates.k8s.io/v1/certificatesigningrequests/evil/approval", evilRequest)},
-			people: everybody[:8], want: "VerbNotAllowed", says: "certificatesigningrequests/approval"},
-	} {
-		tries, reasons := w.refused(a)
-		t.Logf("%-55s | naive: not asked | Gitward: %v | %d tries", a.name, reasons, tries)
+	w.play(unasked, attack{name: "approval of a certificate", aside: true, by: "cluster-admin", people: everybody[1:8],
+		calls: []call{put("/apis/certificates.k8s.io/v1/certificatesigningrequests/evil/approval", evilRequest)}, want: "VerbNotAllowed", says: "certificatesigningrequests/approval"})
+	passing := &naive{mistake: "what is not stored is not looked at", excuse: func(r *review) bool { return r.Kind.Kind == "Binding" }}
+	w.play(passing, attack{name: "a binding by the older road", calls: []call{post(inCore+"bindings", "{apiVersion: v1, kind: Binding, metadata: {name: bag}, target: {kind: Node, name: evil}}")},
+		by: "cluster-admin", people: some, want: "VerbNotAllowed", orElse: []gate.Refused{"NotInGit"}, says: "indings", past: "already assigned to node"})
+	kubernetesOwn := &naive{mistake: "token Secrets are taken for Kubernetes' own", excuse: func(r *review) bool {
+		return r.object != nil && r.object.Object["type"] == any("kubernetes.io/service-account-token")
+	}}
+	w.play(kubernetesOwn, attack{name: "a Secret that holds a token", calls: []call{create("{apiVersion: v1, kind: Secret, metadata: {name: robot-token, namespace: $NS, annotations: {kubernetes.io/service-account.name: robot}}, type: kubernetes.io/service-account-token}")},
+		want: "NotInGit", says: "Secret $NS/robot-token"})
+	w.finalize()
+}
+
+// finalize takes the finalizer from a Namespace. What comes with it is as it is,
+// so that it is this that is refused.
+func (w *world) finalize() {
+	w.t.Helper()
+	of := func(ns string) []call {
+		live := objectAt("/api/v1/namespaces/" + ns)
+		live.SetManagedFields(nil)
+		live.Object["spec"] = map[string]any{"finalizers": []any{}}
+		return []call{put("/api/v1/namespaces/$NS/finalize", asJSON(live.Object))}
 	}
+	a := attack{name: "namespaces/finalize", calls: of(w.naive), by: "cluster-admin", people: administrators, want: "VerbNotAllowed", says: "namespaces/finalize"}
+	w.show(plain, a)
+	a.calls = of(w.ns)
+	before := w.settle()
+	w.meet(a)
+	w.unchanged(before)
 }
 
 // TestS10 deletes what Git declares: one, all, and what is half gone.
 func TestS10(t *testing.T) {
 	stuck := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: stuck, namespace: $NS, finalizers: [example.org/stay]}\ndata: {apple: '1'}\n"
-	w := newWorld(t, map[string]string{"a.yaml": configMap("prices", "1"), "b.yaml": stuck, "web.yaml": workload("apps/v1", "Deployment", "web", "web", "replicas: 0"),
-		"db.yaml": secret("db", "x")})
+	w := newWorld(t, map[string]string{"a.yaml": configMap("prices", "1"), "b.yaml": stuck, "c.yaml": configMap("zebra", "1"),
+		"web.yaml": workload("apps/v1", "Deployment", "web", "web", "replicas: 0"), "api.yaml": workload("apps/v1", "Deployment", "api", "api", "replicas: 0"), "db.yaml": secret("db", "x")})
+	w.play(noDeletions,
+		attack{name: "deletion by name", calls: []call{remove(inCore + "configmaps/prices")}, want: "StillInGit", says: "ConfigMap $NS/prices is still in Git"},
+		attack{name: "deletion that orphans", calls: []call{remove(inApps + "deployments/web?propagationPolicy=Orphan")}, want: "StillInGit", says: "Deployment $NS/web is still in Git"},
+	)
 	nameless := &naive{mistake: "a deletion without a name passes", excuse: func(r *review) bool { return r.Operation == admissionv1.Delete && r.Name == "" }}
 	w.play(nameless,
 		attack{name: "deletecollection", calls: []call{remove(inCore + "configmaps")}, want: "StillInGit", says: "is still in Git"},
 		attack{name: "deletecollection by a label", calls: []call{remove(inCore + "secrets?fieldSelector=metadata.name%3Ddb")}, want: "StillInGit", says: "Secret $NS/db is still in Git"},
 		attack{name: "deletecollection of Deployments", calls: []call{remove(inApps + "deployments")}, want: "StillInGit", says: "is still in Git"},
 	)
-	for _, c := range []struct {
-		name string
-		call call
-		says string
-	}{
-		{"deletion by name", remove(inCore + "configmaps/prices"), "ConfigMap $NS/prices is still in Git"},
-		{"deletion that orphans", remove(inApps + "deployments/web?propagationPolicy=Orphan"), "Deployment $NS/web is still in Git"},
-		{"deletion of the Namespace", remove("/api/v1/namespaces/$NS"), "Namespace $NS"},
-	} {
-		tries, reasons := w.refused(attack{name: c.name, calls: []call{c.call}, want: "StillInGit", says: c.says})
-		t.Logf("%-55s | naive: asked, as anybody would be | Gitward: %v | %d tries", c.name, reasons, tries)
+	w.play(unasked, attack{name: "deletion of the Namespace", aside: true, by: "cluster-admin", people: administrators, calls: []call{remove("/api/v1/namespaces/$NS")},
+		want: "StillInGit", says: "Namespace $NS"})
+	w.partly()
+}
+
+// partly deletes a collection of which Git declares a part: the API server asks
+// about each object, and what is declared stays, whatever goes.
+func (w *world) partly() {
+	w.t.Helper()
+	admin := w.lab.client(whoIs("system:masters"))
+	undeclared := []string{"a-gone", "q-gone", "zz-gone"} // before, between and after the others
+	files, paths := map[string]string{}, []string{}
+	for _, name := range undeclared {
+		files[name+".yaml"] = configMap(name, "1")
+		paths = append(paths, w.ns+"/"+name+".yaml")
 	}
+	w.commit(files)
+	for _, name := range undeclared {
+		await(w.t, name, 20*time.Second, func() error { return create(files[name+".yaml"]).do(admin, w.ns) })
+		delete(w.files, name+".yaml")
+	}
+	w.lab.commit(w.t, nil, paths...)
+	gone := remove(inCore + "configmaps/a-gone").dry()
+	await(w.t, "Git's having forgotten them", 20*time.Second, func() error { return gone.do(admin, w.ns) })
+	err := remove(inCore+"configmaps").do(w.lab.client(whoIs("namespace editor")), w.ns)
+	if !refusedByGate(err) {
+		w.t.Errorf("deletecollection of what is declared in part: %v", orAdmitted(err))
+	}
+	stay, went := []string{"prices", "stuck", "zebra"}, 0
+	for _, name := range stay {
+		if u := objectAt("/api/v1/namespaces/" + w.ns + "/configmaps/" + name); u.GetName() != name || u.GetDeletionTimestamp() != nil {
+			w.t.Errorf("deletecollection took %s, which Git declares: %v", name, u.Object)
+		}
+	}
+	for _, name := range undeclared {
+		if objectAt("/api/v1/namespaces/"+w.ns+"/configmaps/"+name).GetName() == "" {
+			went++
+		}
+	}
+	w.t.Logf("%-55s | naive: gets through (see deletecollection) | Gitward: StillInGit; %d declared stay, %d of %d others go | 1 tries",
+		"deletecollection of what is declared in part", len(stay), went, len(undeclared))
 }
 
 // TestPeerDeleting: an object that is being deleted is nobody's business any

@@ -2,10 +2,12 @@ package attacks
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
@@ -84,7 +86,8 @@ func TestS11(t *testing.T) {
 // TestS12 asks by dry run what would be admitted: the answer is the one that the
 // deed would get, and nothing is recorded of it.
 func TestS12(t *testing.T) {
-	w := newWorld(t, map[string]string{"prices.yaml": configMap("prices", "1"), "web.yaml": workload("apps/v1", "Deployment", "web", "web", "replicas: 0"), "late.yaml": configMap("late", "1")})
+	w := newWorld(t, map[string]string{"prices.yaml": configMap("prices", "1"), "web.yaml": workload("apps/v1", "Deployment", "web", "web", "replicas: 0"), "late.yaml": configMap("late", "1"),
+		"banana.yaml": configMap("banana", "1")})
 	kind := &naive{mistake: "dry runs pass", excuse: func(r *review) bool { return r.DryRun != nil && *r.DryRun }}
 	w.register(kind)
 	calls := []call{
@@ -95,6 +98,7 @@ func TestS12(t *testing.T) {
 	}
 	before := w.settle()
 	lines, _ := w.lab.gitward.size(t)
+	w.admittedDry()
 	dry := w.answers(calls, call.dry)
 	for _, r := range w.lab.gitward.recordsSince(t, lines) {
 		if r.Namespace == w.ns && !strings.HasPrefix(r.User, "system:serviceaccount:kube-system:") {
@@ -116,6 +120,27 @@ func TestS12(t *testing.T) {
 		t.Errorf("the deed before the naive webhook: %v", err)
 	}
 	t.Logf("%-55s | naive: dry runs pass, deeds do not | Gitward: the same answer, no record | %d tries", "a dry run", len(dry))
+}
+
+// admittedDry asks by dry run for what Git has: a creation, and an edit that a
+// later commit brings. Both are admitted, and leave nothing.
+func (w *world) admittedDry() {
+	w.t.Helper()
+	admin := w.lab.client(whoIs("cluster-admin"))
+	before := objectAt("/api/v1/namespaces/" + w.ns + "/configmaps/banana")
+	next := configMap("banana", "2")
+	w.commit(map[string]string{"banana.yaml": next})
+	edit := apply(inCore+"configmaps/banana", next).dry()
+	await(w.t, "an edit of Git's by dry run", 20*time.Second, func() error { return edit.do(admin, w.ns) })
+	if err := create(configMap("late", "1")).dry().do(admin, w.ns); err != nil {
+		w.t.Errorf("a creation of Git's by dry run: %v", err)
+	}
+	if live := objectAt("/api/v1/namespaces/" + w.ns + "/configmaps/banana"); live.GetName() != "banana" || !reflect.DeepEqual(live.Object, before.Object) {
+		w.t.Errorf("a dry run left %v, before it was %v", live.Object, before.Object)
+	}
+	if live := objectAt("/api/v1/namespaces/" + w.ns + "/configmaps/late"); live.GetName() != "" {
+		w.t.Errorf("a dry run left %v", live.Object)
+	}
 }
 
 // answers are what everybody is told about each call.

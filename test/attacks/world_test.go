@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +21,10 @@ type world struct {
 	lab       *lab
 	ns, naive string
 	files     map[string]string // the namespace is $NS
+	shown     map[string]string // by attack: the naive webhook's mistake that lets it through
+
+	mu    sync.Mutex
+	tries map[string]int // that reached Gitward, by identity
 }
 
 // worlds counts how often each test was played: what one leaves behind is not
@@ -34,7 +39,7 @@ func newWorld(t testing.TB, files map[string]string) *world {
 	if worlds[ns]++; worlds[ns] > 1 { // under -count
 		ns = fmt.Sprintf("%s-%d", ns, worlds[ns])
 	}
-	w := &world{t: t, lab: theLab(t), ns: ns, naive: "naive-" + ns, files: map[string]string{
+	w := &world{t: t, lab: theLab(t), ns: ns, naive: "naive-" + ns, shown: map[string]string{}, tries: map[string]int{}, files: map[string]string{
 		"0-namespace.yaml": "apiVersion: v1\nkind: Namespace\nmetadata: {name: $NS}\n",
 		"1-editor.yaml": `apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
@@ -43,6 +48,7 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: edit}
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: eddy}]
 `,
 	}}
+	t.Cleanup(w.allReached)
 	maps.Copy(w.files, files)
 	w.commit(files)
 	for _, ns := range []string{w.ns, w.naive} {
@@ -102,7 +108,9 @@ var watched = []schema.GroupVersionResource{
 	{Group: "apps", Version: "v1", Resource: "statefulsets"}, {Group: "apps", Version: "v1", Resource: "daemonsets"},
 	{Group: "batch", Version: "v1", Resource: "jobs"}, {Group: "batch", Version: "v1", Resource: "cronjobs"},
 	{Group: "autoscaling", Version: "v2", Resource: "horizontalpodautoscalers"},
-	{Group: "networking.k8s.io", Version: "v1", Resource: "networkpolicies"},
+	{Group: "networking.k8s.io", Version: "v1", Resource: "networkpolicies"}, {Group: "networking.k8s.io", Version: "v1", Resource: "ingresses"},
+	{Group: "policy", Version: "v1", Resource: "poddisruptionbudgets"}, {Version: "v1", Resource: "limitranges"},
+	{Version: "v1", Resource: "resourcequotas"}, {Version: "v1", Resource: "podtemplates"},
 	{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "roles"}, {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "rolebindings"},
 	{Group: "example.org", Version: "v1", Resource: "widgets"}, {Group: "example.org", Version: "v1", Resource: "gadgets"},
 }
@@ -131,18 +139,20 @@ func (w *world) state(ns string) []string {
 }
 
 // settle waits until the controllers have done what there was to do.
-func (w *world) settle() []string {
+func (w *world) settle() []string { return w.settleIn(w.ns) }
+
+func (w *world) settleIn(ns string) []string {
 	w.t.Helper()
-	before := w.state(w.ns)
+	before := w.state(ns)
 	for range 40 {
 		time.Sleep(400 * time.Millisecond)
-		now := w.state(w.ns)
+		now := w.state(ns)
 		if slices.Equal(before, now) {
 			return now
 		}
 		before = now
 	}
-	w.t.Fatalf("namespace %s does not come to rest", w.ns)
+	w.t.Fatalf("namespace %s does not come to rest", ns)
 	return nil
 }
 
