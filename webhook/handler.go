@@ -6,6 +6,7 @@ package webhook
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -57,17 +58,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	patience := patience(r)
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
-	// A body that dribbles in must not outlast the API server's own patience.
-	// Where deadlines are not to be had (a test's recorder) the server's hold.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(patience))
-	respond(w, h.read(ctx, r, answer, refuse))
+	respond(w, h.read(ctx, newArrival(w, r.Body, time.Now().Add(patience)), answer, refuse))
 }
 
 // read takes the body in, within bounds, and has it answered. Whatever goes
 // wrong, the answer carries the review's uid if the body showed one.
-func (h *Handler) read(ctx context.Context, r *http.Request, answer func(context.Context, *gate.Request) *admissionv1.AdmissionResponse,
+func (h *Handler) read(ctx context.Context, body *arrival, answer func(context.Context, *gate.Request) *admissionv1.AdmissionResponse,
 	refuse func(uid, why string, code int32) *admissionv1.AdmissionResponse) (resp *admissionv1.AdmissionResponse) {
-	in := h.Budget.read(ctx, r.Body, MaxBody)
+	in := h.Budget.take(ctx, body, MaxBody)
 	defer in.release()
 	uid := func() string { return uidOf(in.data[:min(len(in.data), 8<<10)]) } // needed only where something fails
 	defer func() {
@@ -78,7 +76,7 @@ func (h *Handler) read(ctx context.Context, r *http.Request, answer func(context
 	}()
 	switch {
 	case in.crowded:
-		return refuse(uidOf(head(in.data, r.Body)), "Gitward is overloaded; the client tries again by itself", http.StatusTooManyRequests)
+		return refuse(uidOf(head(in.data, body)), "Gitward is overloaded; the client tries again by itself", http.StatusTooManyRequests)
 	case in.broke:
 		return refuse(uid(), "the review could not be read to its end", http.StatusBadRequest)
 	case in.more:
@@ -96,6 +94,105 @@ func (h *Handler) read(ctx context.Context, r *http.Request, answer func(context
 func head(have []byte, rest io.Reader) []byte {
 	more, _ := io.ReadAll(io.LimitReader(rest, 8<<10))
 	return append(have[:len(have):len(have)], more...)
+}
+
+const (
+	part  = 64 << 10        // of a body, or what is left of it, which has to arrive
+	stall = 2 * time.Second // within this
+)
+
+// arrival is a body that has to keep coming: the API server sends it in one go,
+// and who sends it drop by drop wants to hold room and connections.
+type arrival struct {
+	body     io.Reader
+	until    func(time.Time) error
+	end, due time.Time // of the whole, and of this part
+	left     int
+}
+
+// newArrival bounds a body by its parts, and as a whole by what the API server
+// waits for. Where deadlines are not to be had (a test's recorder) the server's
+// hold.
+func newArrival(w http.ResponseWriter, body io.Reader, end time.Time) *arrival {
+	return &arrival{body: body, until: http.NewResponseController(w).SetReadDeadline, end: end}
+}
+
+// Read waits for the next bytes no longer than their part may take.
+func (a *arrival) Read(p []byte) (int, error) {
+	if a.left <= 0 {
+		a.left, a.due = part, time.Now().Add(stall)
+	}
+	_ = a.until(earlier(a.due, a.end))
+	n, err := a.body.Read(p)
+	a.left -= n
+	if errors.Is(err, io.EOF) {
+		// The server watches the connection while the review is decided, which may
+		// take longer than a part of the body.
+		_ = a.until(a.end)
+	}
+	return n, err
+}
+
+// held leaves out of account what the body was kept waiting for room.
+func (a *arrival) held(d time.Duration) { a.due = a.due.Add(d) }
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// take takes a body in, at most limit bytes of it, as long as ctx lasts. Room is
+// taken for what has arrived; what waits for room is no more than that again.
+func (b *Budget) take(ctx context.Context, body *arrival, limit int) intake {
+	const first = 4 << 10
+	paid, out := 0, intake{data: make([]byte, 0, first), release: func() {}}
+	if b != nil {
+		out.release = func() {
+			b.small.Release(int64(min(paid, spark)))
+			b.large.Release(int64(max(paid-spark, 0)))
+		}
+	}
+	for {
+		if len(out.data) == cap(out.data) {
+			out.data = append(out.data, 0)[:len(out.data)] // as io.ReadAll grows
+		}
+		n, err := body.Read(out.data[len(out.data):min(cap(out.data), len(out.data)+step, limit+1)])
+		out.data = out.data[:len(out.data)+n]
+		began := time.Now()
+		if b != nil && !b.pay(ctx, &paid, n) {
+			out.crowded = true
+			return out
+		}
+		body.held(time.Since(began))
+		switch {
+		case len(out.data) > limit:
+			out.more = true
+			return out
+		case errors.Is(err, io.EOF):
+			return out
+		case err != nil:
+			out.broke = true
+			return out
+		}
+	}
+}
+
+// pay takes room for n bytes more: small ones' up to a spark, then large ones'.
+func (b *Budget) pay(ctx context.Context, paid *int, n int) bool {
+	for n > 0 {
+		pool, now := b.large, n
+		if *paid < spark {
+			pool, now = b.small, min(n, spark-*paid)
+		}
+		if pool.Acquire(ctx, int64(now)) != nil {
+			return false
+		}
+		*paid += now
+		n -= now
+	}
+	return true
 }
 
 // validate is the judge.
