@@ -36,12 +36,19 @@ type Release struct {
 }
 
 // Objects renders the release, as Helm does: first the custom resource
-// definitions, then the rest in the order in which it should be applied, the
-// webhooks last.
+// definitions, then the rest in the order in which it should be applied, towards
+// the end what makes the API server ask. Hooks of Helm's are not among them, but
+// for what is to stand once Gitward answers.
 func (r Release) Objects() ([]*unstructured.Unstructured, error) {
 	objects, err := r.render("")
 	if err != nil {
 		return nil, err
+	}
+	objects = slices.DeleteFunc(objects, func(u *unstructured.Unstructured) bool {
+		return !slices.Contains([]string{"", "post-install"}, u.GetAnnotations()[hookAnnotation])
+	})
+	for _, u := range objects {
+		withoutHelm(u)
 	}
 	var crds []*unstructured.Unstructured
 	for _, name := range []string{"gitward/crds"} {
@@ -62,6 +69,39 @@ func (r Release) Objects() ([]*unstructured.Unstructured, error) {
 		}
 	}
 	return append(crds, objects...), nil
+}
+
+// Announcement is what says to a running Gitward that its installation is at
+// work; Helm makes it anew before it begins.
+func (r Release) Announcement() (*unstructured.Unstructured, error) {
+	objects, err := r.render("")
+	if err != nil {
+		return nil, err
+	}
+	for _, u := range objects {
+		if strings.Contains(u.GetAnnotations()[hookAnnotation], "pre-upgrade") {
+			withoutHelm(u)
+			return u, nil
+		}
+	}
+	return nil, errors.New("the chart announces no installation")
+}
+
+const hookAnnotation = "helm.sh/hook"
+
+// withoutHelm takes away what is meant for Helm alone.
+func withoutHelm(u *unstructured.Unstructured) {
+	annotations := u.GetAnnotations()
+	maps.DeleteFunc(annotations, func(k, _ string) bool {
+		return strings.HasPrefix(k, "helm.sh/") || strings.HasPrefix(k, "meta.helm.sh/")
+	})
+	if len(annotations) == 0 {
+		annotations = nil
+	}
+	u.SetAnnotations(annotations)
+	labels := u.GetLabels()
+	delete(labels, "app.kubernetes.io/managed-by")
+	u.SetLabels(labels)
 }
 
 // Static renders the webhooks and the guard as files for the API server's own
@@ -167,22 +207,25 @@ func documents(name string, data []byte) ([]*unstructured.Unstructured, error) {
 	}
 }
 
-// stage is when an object is applied: what others need first, and last what
-// makes the API server ask.
+// stage is when an object is applied: what others need first, then what makes the
+// API server ask, then what puts the guard in force. A Gate is last: Gitward is
+// asked about it.
 func stage(u *unstructured.Unstructured) int {
 	switch u.GetKind() {
 	case "Namespace":
 		return 0
 	case "ServiceAccount", "Secret", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "Issuer", "Certificate":
 		return 1
-	case "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding":
+	case "ValidatingAdmissionPolicy":
 		return 3
 	case "MutatingWebhookConfiguration":
 		return 4
 	case "ValidatingWebhookConfiguration":
 		return 5
-	case "Gate", "Origin":
+	case "ValidatingAdmissionPolicyBinding":
 		return 6
+	case "Gate", "Origin":
+		return 7
 	}
 	return 2
 }

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,10 +39,14 @@ func installCommand() *cobra.Command {
 		Long: `Put Gitward into a cluster, or bring it up to date there. The objects are those of
 the Helm chart, rendered by Helm's engine; Helm itself is not needed.
 
+The values have to name who installs Gitward (guard.users): nobody else may change
+it from then on.
+
 With --dry-run they are printed and nothing is changed: that is what belongs into
-the repository from which your applier installs Gitward.`,
-		Example: `  gitward install --dry-run > gitward.yaml
-  gitward install -f values.yaml --set replicas=3`,
+the repository from which your applier installs Gitward. No private key is among
+them: the certificate must come from cert-manager or from a Secret of yours.`,
+		Example: `  gitward install --set 'guard.users=[ada@example.com]'
+  gitward install -f values.yaml --set certs.mode=cert-manager --dry-run > gitward.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return installInto(cmd, &o) },
 	}
@@ -65,6 +71,9 @@ func installInto(cmd *cobra.Command, o *installOptions) error {
 		if err != nil {
 			return err
 		}
+		if objects, err = o.withoutKeys(cmd, objects, release.Values); err != nil {
+			return err
+		}
 		return printYAML(cmd, objects)
 	}
 	config, err := restConfig(o.kubeconfig)
@@ -82,6 +91,9 @@ func installInto(cmd *cobra.Command, o *installOptions) error {
 		return err
 	}
 	a := applier{out: cmd, namespace: o.namespace}
+	if a.announcement, err = release.Announcement(); err != nil {
+		return err
+	}
 	if a.client, err = client.New(config, client.Options{}); err != nil {
 		return fmt.Errorf("reaching the cluster: %w", err)
 	}
@@ -132,6 +144,24 @@ func mergeInto(into, from map[string]any) {
 	}
 }
 
+// withoutKeys leaves out private keys: what is printed will be committed. A pair
+// that the chart would make is another each time, so that it cannot be left out.
+func (o *installOptions) withoutKeys(cmd *cobra.Command, objects []*unstructured.Unstructured, values map[string]any) ([]*unstructured.Unstructured, error) {
+	isKey := func(u *unstructured.Unstructured) bool { return u.GetKind() == "Secret" }
+	i := slices.IndexFunc(objects, isKey)
+	if i < 0 {
+		return objects, nil
+	}
+	name := objects[i].GetName()
+	if cert, _, _ := unstructured.NestedString(values, "certs", "cert"); cert == "" {
+		return nil, fmt.Errorf("certs.mode self makes a new private key (Secret %s) each time, which must not be printed and committed\n  do    "+
+			"--set certs.mode=cert-manager; or make the Secret yourself, and give certs.mode=secret and certs.caBundle; or install without --dry-run", name)
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "Secret %s is left out: it has a private key\n  do    make it in %s by other means: kubectl -n %s create secret tls %s --cert FILE --key FILE\n",
+		name, o.namespace, o.namespace, name)
+	return slices.DeleteFunc(objects, isKey), nil
+}
+
 func printYAML(cmd *cobra.Command, objects []*unstructured.Unstructured) error {
 	for _, o := range objects {
 		data, err := yaml.Marshal(o.Object)
@@ -160,31 +190,74 @@ func clusterVersion(config *rest.Config) (string, error) {
 // applier applies objects one after the other, as the person's own field
 // manager.
 type applier struct {
-	out       *cobra.Command
-	client    client.Client
-	namespace string
+	out          *cobra.Command
+	client       client.Client
+	namespace    string
+	announcement *unstructured.Unstructured
+	patience     time.Duration // with a Gitward that does not answer; zero means a minute
 }
 
-const installManager = "gitward-install"
+const (
+	installManager = "gitward-install"
+	patience       = time.Minute
+)
 
 func (a *applier) applyAll(ctx context.Context, objects []*unstructured.Unstructured) error {
 	if err := a.ensureNamespace(ctx, objects); err != nil {
 		return err
 	}
-	if err := a.adoptRegistration(ctx); err != nil {
+	if err := a.announce(ctx); err != nil {
 		return err
 	}
+	// What a dead Gitward is asked about waits until the rest has brought it up.
+	var later []*unstructured.Unstructured
 	for i, o := range objects {
-		if err := a.apply(ctx, o); err != nil {
+		err := a.apply(ctx, o)
+		if unanswered(err) {
+			later = append(later, o)
+			continue
+		}
+		if err != nil {
 			return fmt.Errorf("applying %s %s (%d of %d; what came before is in the cluster): %w", o.GetKind(), o.GetName(), i+1, len(objects), err)
 		}
 		fmt.Fprintf(a.out.OutOrStdout(), "%s %s applied\n", o.GetKind(), o.GetName())
+	}
+	if err := a.applyLater(ctx, later); err != nil {
+		return err
 	}
 	fmt.Fprintln(a.out.OutOrStdout(), "  next  gitward doctor says whether it works; then give it an Origin and a Gate")
 	return nil
 }
 
-// ensureNamespace makes the namespace where the values do not.
+// unanswered says whether a write failed only because no Gitward answered.
+func unanswered(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "failed calling webhook") && strings.Contains(err.Error(), judgeWebhook)
+}
+
+// applyLater applies what had to wait, as soon as Gitward answers.
+func (a *applier) applyLater(ctx context.Context, objects []*unstructured.Unstructured) error {
+	deadline := time.Now().Add(cmp.Or(a.patience, patience))
+	for _, o := range objects {
+		err := a.apply(ctx, o)
+		for unanswered(err) && time.Now().Before(deadline) {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(500 * time.Millisecond):
+			}
+			err = a.apply(ctx, o)
+		}
+		if err != nil {
+			return fmt.Errorf("applying %s %s, which Gitward is asked about (the rest is in the cluster): %w\n  do    "+
+				"see that it becomes ready (kubectl -n %s rollout status deployment/gitward), then do this again", o.GetKind(), o.GetName(), err, a.namespace)
+		}
+		fmt.Fprintf(a.out.OutOrStdout(), "%s %s applied\n", o.GetKind(), o.GetName())
+	}
+	return nil
+}
+
+// ensureNamespace makes the namespace where the values do not. Where it exists it
+// is not written: a Gitward that is dead would be asked.
 func (a *applier) ensureNamespace(ctx context.Context, objects []*unstructured.Unstructured) error {
 	ns := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": a.namespace}}}
 	for _, o := range objects {
@@ -192,20 +265,25 @@ func (a *applier) ensureNamespace(ctx context.Context, objects []*unstructured.U
 			return nil
 		}
 	}
-	err := a.client.Create(ctx, ns)
+	err := a.client.Get(ctx, client.ObjectKeyFromObject(ns), ns.DeepCopy())
+	if apierrors.IsNotFound(err) {
+		err = a.client.Create(ctx, ns)
+	}
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("making the namespace %s: %w", a.namespace, err)
 	}
 	return nil
 }
 
-// adoptRegistration has running replicas take the new configurations for the
-// wanted ones: they would put back the old ones otherwise.
-func (a *applier) adoptRegistration(ctx context.Context) error {
-	kept := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap",
-		"metadata": map[string]any{"name": "gitward-registration", "namespace": a.namespace}}}
-	if err := a.client.Delete(ctx, kept); err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("announcing new webhook configurations: %w", err)
+// announce has running replicas leave the configurations alone, and keep what then
+// stands: they would put back the old ones otherwise.
+func (a *applier) announce(ctx context.Context) error {
+	err := a.client.Delete(ctx, a.announcement.DeepCopy())
+	if err == nil || apierrors.IsNotFound(err) {
+		err = a.client.Create(ctx, a.announcement.DeepCopy(), client.FieldOwner(installManager))
+	}
+	if err != nil {
+		return fmt.Errorf("announcing the installation: %w", err)
 	}
 	return nil
 }

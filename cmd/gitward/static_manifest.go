@@ -1,8 +1,11 @@
 package main
 
 import (
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,10 +14,12 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/gitward/gitward/charts"
+	"github.com/gitward/gitward/gitindex"
 )
 
 type staticOptions struct {
 	url, caFile, dir, target, namespace string
+	recovery                            []string
 }
 
 func staticManifestCommand() *cobra.Command {
@@ -38,6 +43,7 @@ webhook is reached by URL, since it must not depend on a Service of the cluster.
 	f.StringVarP(&o.dir, "output-dir", "o", "", "directory to write to; it is made")
 	f.StringVar(&o.target, "target", "/etc/kubernetes/admission", "where the files will lie on the API server's disk")
 	f.StringVarP(&o.namespace, "namespace", "n", "gitward-system", "namespace of Gitward")
+	f.StringSliceVar(&o.recovery, "recovery-namespace", nil, "namespace whose Pods may come back while Gitward is down; webhooks.recoveryNamespaces of the chart")
 	return c
 }
 
@@ -45,12 +51,22 @@ func staticManifest(cmd *cobra.Command, o *staticOptions) error {
 	if o.url == "" || o.caFile == "" || o.dir == "" {
 		return errors.New("--url, --ca-file and --output-dir are needed")
 	}
+	if err := checkURL(o.url); err != nil {
+		return err
+	}
 	ca, err := os.ReadFile(o.caFile)
 	if err != nil {
 		return fmt.Errorf("reading the authority: %w", err)
 	}
+	if err := checkAuthority(o.caFile, ca); err != nil {
+		return err
+	}
+	recovery := make([]any, len(o.recovery))
+	for i, name := range o.recovery {
+		recovery[i] = name
+	}
 	objects, err := charts.Release{Name: "gitward", Namespace: o.namespace, Values: map[string]any{
-		"webhooks": map[string]any{"url": o.url}, "certs": map[string]any{"mode": "secret", "caBundle": string(ca)}}}.Static()
+		"webhooks": map[string]any{"url": o.url, "recoveryNamespaces": recovery}, "certs": map[string]any{"mode": "secret", "caBundle": string(ca)}}}.Static()
 	if err != nil {
 		return err
 	}
@@ -76,6 +92,48 @@ func staticManifest(cmd *cobra.Command, o *staticOptions) error {
         --admission-control-config-file=%s/admission.yaml
   note  taking Gitward out again means taking these files away: the API has no way
 `, o.dir, o.target, o.target)
+	return nil
+}
+
+// checkURL: what the API server does not take, it would not start with.
+func checkURL(text string) error {
+	u, err := url.Parse(text)
+	what := ""
+	switch {
+	case err != nil:
+		what = "is no URL: " + err.Error()
+	case u.Scheme != "https":
+		what = "is not https: the API server asks no other"
+	case u.Hostname() == "":
+		what = "names no host"
+	case u.User != nil:
+		what = "has a user, which the API server does not take"
+	case strings.ContainsAny(text, "?#"):
+		what = "has a query or a fragment, which the API server does not take"
+	}
+	if what == "" {
+		return nil
+	}
+	return fmt.Errorf("--url %s %s\n  do    give the base URL of Gitward, as in https://10.0.0.10:9443", gitindex.Clean(text, 200), what)
+}
+
+// checkAuthority: a file that is no authority would have every write fail.
+func checkAuthority(file string, data []byte) error {
+	advice := "\n  do    give the certificate of the authority that signed Gitward's, PEM"
+	read := 0
+	block, rest := pem.Decode(data)
+	for ; block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			return fmt.Errorf("--ca-file %s: block %d is %s, not CERTIFICATE%s", file, read+1, gitindex.Clean(block.Type, 60), advice)
+		}
+		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
+			return fmt.Errorf("--ca-file %s: certificate %d: %w%s", file, read+1, err, advice)
+		}
+		read++
+	}
+	if read == 0 {
+		return fmt.Errorf("--ca-file %s holds no certificate%s", file, advice)
+	}
 	return nil
 }
 

@@ -2,6 +2,7 @@ package chart
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -21,9 +22,16 @@ var modes = map[string]map[string]any{
 	"secret":       {"certs": map[string]any{"mode": "secret", "caBundle": "-----BEGIN CERTIFICATE-----\n"}},
 }
 
+// guarded adds whom the guard trusts, without whom the chart is not rendered.
+func guarded(values map[string]any) map[string]any {
+	out := map[string]any{"guard": map[string]any{"groups": []any{"system:masters"}}}
+	maps.Copy(out, values)
+	return out
+}
+
 func render(t testing.TB, values map[string]any) []*unstructured.Unstructured {
 	t.Helper()
-	objects, err := charts.Release{Name: "gitward", Namespace: "gitward-system", Values: values}.Objects()
+	objects, err := charts.Release{Name: "gitward", Namespace: "gitward-system", Values: guarded(values)}.Objects()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,10 +51,11 @@ func TestObjects(t *testing.T) {
 	want := strings.Fields(`CustomResourceDefinition/gates.gitward.dev CustomResourceDefinition/origins.gitward.dev
 		ServiceAccount/gitward ClusterRole/gitward ClusterRoleBinding/gitward Role/gitward RoleBinding/gitward Secret/gitward-tls
 		Deployment/gitward Service/gitward PodDisruptionBudget/gitward
-		ValidatingAdmissionPolicy/registration.guard.gitward.dev ValidatingAdmissionPolicyBinding/registration.guard.gitward.dev
-		ValidatingAdmissionPolicy/own.guard.gitward.dev ValidatingAdmissionPolicyBinding/own.guard.gitward.dev
-		ValidatingAdmissionPolicy/stamps.guard.gitward.dev ValidatingAdmissionPolicyBinding/stamps.guard.gitward.dev
-		MutatingWebhookConfiguration/annotate.gitward.dev ValidatingWebhookConfiguration/from-git.gitward.dev`)
+		ValidatingAdmissionPolicy/registration.guard.gitward.dev ValidatingAdmissionPolicy/own.guard.gitward.dev
+		ValidatingAdmissionPolicy/stamps.guard.gitward.dev
+		MutatingWebhookConfiguration/annotate.gitward.dev ValidatingWebhookConfiguration/from-git.gitward.dev
+		ValidatingAdmissionPolicyBinding/registration.guard.gitward.dev ValidatingAdmissionPolicyBinding/own.guard.gitward.dev
+		ValidatingAdmissionPolicyBinding/stamps.guard.gitward.dev`)
 	for i := range want {
 		want[i] = strings.Replace(want[i], "/", " ", 1)
 	}
@@ -66,7 +75,7 @@ func TestUnknownValues(t *testing.T) {
 		"a quote":      {"guard": map[string]any{"users": []any{`x" || true || "`}}},
 		"http":         {"webhooks": map[string]any{"url": "http://example.org"}},
 	} {
-		if _, err := (charts.Release{Name: "gitward", Namespace: "gitward-system", Values: values}).Objects(); err == nil {
+		if _, err := (charts.Release{Name: "gitward", Namespace: "gitward-system", Values: guarded(values)}).Objects(); err == nil {
 			t.Errorf("%s: %v is taken", what, values)
 		}
 	}

@@ -55,9 +55,9 @@ func Webhooks(url string, caPEM []byte) (*admissionregistrationv1.ValidatingWebh
 // Guard is the chart's guarding policy with its bindings, which the users named
 // may pass beside Gitward itself.
 func Guard(users ...string) ([]*unstructured.Unstructured, error) {
-	list := make([]any, len(users))
-	for i, u := range users {
-		list[i] = u
+	list := []any{nobody}
+	for _, u := range users {
+		list = append(list, u)
 	}
 	objects, err := Objects("https://127.0.0.1:1", nil, map[string]any{"guard": map[string]any{"users": list}})
 	if err != nil {
@@ -68,12 +68,16 @@ func Guard(users ...string) ([]*unstructured.Unstructured, error) {
 	}), nil
 }
 
+// nobody may pass the guard where no user is named: the chart wants one.
+const nobody = "nobody@example.org"
+
 // Objects are all of the chart's, for a Gitward at url.
 func Objects(url string, caPEM []byte, values map[string]any) ([]*unstructured.Unstructured, error) {
 	if len(caPEM) == 0 {
 		caPEM = []byte("none")
 	}
-	all := map[string]any{"certs": map[string]any{"mode": "secret", "caBundle": string(caPEM)}, "webhooks": map[string]any{"url": url}}
+	all := map[string]any{"certs": map[string]any{"mode": "secret", "caBundle": string(caPEM)}, "webhooks": map[string]any{"url": url},
+		"guard": map[string]any{"users": []any{nobody}}}
 	maps.Copy(all, values)
 	return charts.Release{Name: "gitward", Namespace: Namespace, Values: all}.Objects()
 }
