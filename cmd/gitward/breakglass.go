@@ -221,11 +221,32 @@ func worthCommitting(live *unstructured.Unstructured) map[string]any {
 	}
 	delete(o.Object, "status")
 	if o.GetKind() == "Secret" && o.GroupVersionKind().Group == "" {
-		data, _, _ := unstructured.NestedMap(o.Object, "data")
-		for k := range data {
-			data[k] = "<not shown: put the base64 of the value here>"
-		}
-		o.Object["data"] = data
+		redact(o.Object)
 	}
 	return o.Object
+}
+
+const notShown = "<not shown: put the base64 of the value here>"
+
+// redact takes the values out of a Secret. What is not known to hold none goes
+// as a whole; annotations may be copies of values.
+func redact(secret map[string]any) {
+	for k := range secret {
+		switch k {
+		case "apiVersion", "kind", "metadata", "type", "immutable", "data":
+		default:
+			delete(secret, k)
+		}
+	}
+	data, _ := secret["data"].(map[string]any)
+	shown := map[string]any{}
+	for k := range data {
+		shown[k] = notShown
+	}
+	secret["data"] = shown
+	meta, _ := secret["metadata"].(map[string]any)
+	annotations, _ := meta["annotations"].(map[string]any)
+	for k := range annotations {
+		annotations[k] = "<not shown>"
+	}
 }

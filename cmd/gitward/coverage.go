@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -34,8 +35,9 @@ func coverageCommand() *cobra.Command {
 		Short: "How much of the cluster comes from Git?",
 		Long: `Hold every live object against Git, and count by namespace: traced (it is what Git
 declares), derived (a controller made it of such an object), drifted (Git says
-something else), untraced (nothing says why it is there), excluded (a Gate leaves
-it out), platform (Kubernetes itself keeps it).
+something else), untraced (nothing says why it is there), broken (break-glass is
+open for it, or for what it stems from), excluded (a Gate leaves it out), platform
+(Kubernetes itself keeps it), ungated (no Gate is about it).
 
 Reading all objects takes the right to; values of Secrets are never shown.`,
 		Example: `  gitward coverage
@@ -100,7 +102,7 @@ func coverage(cmd *cobra.Command, o *coverageOptions) error {
 	if err := l.followLive(cmd.Context()); err != nil {
 		return err
 	}
-	c := &counting{loaded: l, list: o.list, only: o.namespace, byNamespace: map[string]map[string]int{}, result: coverageResult{document: documentOf("CoverageResult"), Total: map[string]int{}}}
+	c := newCounting(l, o)
 	if err := c.readAll(cmd.Context(), con); err != nil {
 		return err
 	}
@@ -145,6 +147,10 @@ type counting struct {
 	byNamespace map[string]map[string]int
 	read        int
 	result      coverageResult
+}
+
+func newCounting(l *loaded, o *coverageOptions) *counting {
+	return &counting{loaded: l, list: o.list, only: o.namespace, byNamespace: map[string]map[string]int{}, result: coverageResult{document: documentOf("CoverageResult"), Total: map[string]int{}}}
 }
 
 // readAll lists every kind that can be listed, a page at a time.
@@ -210,7 +216,7 @@ func (c *counting) readKind(ctx context.Context, client dynamic.NamespaceableRes
 
 func (c *counting) count(o *unstructured.Unstructured, gv schema.GroupVersion, r *metav1.APIResource) error {
 	o.SetGroupVersionKind(gv.WithKind(r.Kind))
-	standing, d, err := standingOf(c.process, o, r.Name)
+	standing, d, err := c.standing(o, r.Name)
 	if err != nil {
 		return err
 	}
@@ -234,6 +240,19 @@ func (c *counting) count(o *unstructured.Unstructured, gv schema.GroupVersion, r
 	return nil
 }
 
+// standing asks the engine about a live object, with regard to what is owed.
+func (c *counting) standing(live *unstructured.Unstructured, resource string) (gate.Standing, gate.Decision, error) {
+	data, err := json.Marshal(live.Object)
+	if err != nil {
+		return "", gate.Decision{}, fmt.Errorf("reading %s %s: %w", live.GetKind(), live.GetName(), err)
+	}
+	req := requestTo(gate.Update, live.GroupVersionKind(), refOf(live))
+	req.Resource, req.ResourceGroup, req.Object, req.OldObject = resource, live.GroupVersionKind().Group, data, data
+	engine := &gate.Gate{View: c.view.Load, Now: time.Now, Ledger: c.ledger}
+	standing, d := engine.Stand(req)
+	return standing, d, nil
+}
+
 func (c *counting) finish() {
 	for _, ns := range slices.Sorted(maps.Keys(c.byNamespace)) {
 		c.result.Namespaces = append(c.result.Namespaces, coverageItem{Namespace: ns, Counts: c.byNamespace[ns]})
@@ -253,7 +272,7 @@ func (c *counting) finish() {
 // shown are the columns: the first four always, the others where there are any.
 func (r *coverageResult) shown() []gate.Standing {
 	var out []gate.Standing
-	for i, s := range standings[:7] {
+	for i, s := range standings {
 		if i < 4 || slices.ContainsFunc(r.Namespaces, func(n coverageItem) bool { return n.Counts[string(s)] > 0 }) {
 			out = append(out, s)
 		}

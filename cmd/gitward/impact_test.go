@@ -61,6 +61,7 @@ func newImpactWorld(t *testing.T) *impactWorld {
 		declare(gitindex.Ref{Kind: "Namespace", Name: ns}, "{apiVersion: v1, kind: Namespace, metadata: {name: "+ns+"}}")
 		declare(gitindex.Ref{Group: "apps", Kind: "Deployment", Namespace: ns, Name: "web"}, deployment(ns, "app:1", ""))
 		declare(gitindex.Ref{Group: "rbac.authorization.k8s.io", Kind: "Role", Namespace: ns, Name: "r"}, role(ns, "[get]"))
+		declare(gitindex.Ref{Kind: "Secret", Namespace: ns, Name: "token"}, "{apiVersion: v1, kind: Secret, metadata: {name: token, namespace: "+ns+"}, stringData: {word: correct-horse}}")
 		declare(gitindex.Ref{Group: "cert-manager.io", Kind: "Certificate", Namespace: ns, Name: "site"}, "{apiVersion: cert-manager.io/v1, kind: Certificate, metadata: {name: site, namespace: "+ns+"}}")
 		w.live.put(gitindex.Ref{Group: "cert-manager.io", Kind: "Certificate", Namespace: ns, Name: "site"}, "v1", "site-"+ns)
 		w.live.put(gitindex.Ref{Group: "cert-manager.io", Kind: "Certificate", Namespace: ns, Name: "stray"}, "v1", "stray-"+ns)
