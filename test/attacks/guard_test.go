@@ -81,7 +81,7 @@ func (l *lab) unguard(t testing.TB, objects []*unstructured.Unstructured) {
 func (l *lab) ungated(t testing.TB, do func()) {
 	t.Helper()
 	admin := l.client(whoIs("system:masters"))
-	await(t, "Gitward to know its configurations", 60*time.Second, func() error {
+	await(t, "Gitward to know its configurations", 2*time.Minute, func() error {
 		return admin.Get().AbsPath(ownNamespace + "configmaps/gitward-registration").Do(context.Background()).Error()
 	})
 	process := l.gitward.process.Process.Pid
@@ -362,26 +362,34 @@ func (w *world) noticed(admin *rest.RESTClient) {
 	w.t.Logf("%-55s | naive: not shown (a naive webhook does not look after itself) | Gitward: back after %v, and the record names the %d writes that slipped through", "the judge deleted past the guard", closed.Round(time.Millisecond), slipped)
 }
 
-// TestS2Guard: the kubelet's writes about its Pods go past the webhooks, so that
-// a node may come up without them. The stamps are kept by a policy.
+// TestS2Guard: the kubelet's writes about its Pods and its Node go past the
+// webhooks, so that a node may come up without them, and so do the node
+// controllers'. The stamps are kept by a policy.
 func TestS2Guard(t *testing.T) {
 	w := newWorld(t, map[string]string{"box.yaml": pod("box", "web")})
-	kubelet := w.lab.client(whoIs("as a kubelet"))
-	forged := merge(inCore+"pods/box/status", forgedStamp)
-	w.register(plain)
-	w.succeeds(plain, attack{name: "a kubelet's forged stamp", calls: []call{forged}, by: "as a kubelet"})
-	w.unregister()
+	w.place(node("evil"))
+	inPod, inNode := merge(inCore+"pods/box/status", forgedStamp), merge("/api/v1/nodes/evil/status", forgedStamp)
+	deeds := []attack{
+		{name: "a forged stamp through pods/status as a kubelet", calls: []call{inPod}, by: "as a kubelet"},
+		{name: "a forged stamp through nodes/status as a kubelet", calls: []call{inNode}, by: "as a kubelet", aside: true},
+		{name: "a forged stamp through nodes/status as kube-controller-manager", calls: []call{inNode}, by: "as kube-controller-manager", aside: true},
+	}
+	w.show(plain, deeds...)
 	w.lab.guard(t)
 	for _, state := range []string{"alive", "dead"} {
 		if state == "dead" {
 			w.lab.gitward.kill()
-			defer w.lab.revive(t)
 		}
-		if err := forged.do(kubelet, w.ns); !refusedByGuard(err) && !refusedByGate(err) {
-			t.Errorf("a kubelet's forged stamp with Gitward %s: %v", state, orAdmitted(err))
+		for _, d := range deeds {
+			if err := d.calls[0].do(w.lab.client(whoIs(d.by)), w.ns); !refusedByGuard(err) && !refusedByGate(err) {
+				t.Errorf("%s with Gitward %s: %v", d.name, state, orAdmitted(err))
+			}
 		}
 	}
-	t.Logf("%-55s | naive: gets through (subresources are not looked at) | Gitward: the guarding policy, alive and dead | 2 tries", "a forged stamp through pods/status as a kubelet")
+	w.lab.revive(t)
+	for _, d := range deeds {
+		t.Logf("%-55s | naive: %s | Gitward: the guarding policy, alive and dead | 2 tries", d.name, w.naively(d))
+	}
 }
 
 // revive starts Gitward again, and waits until it decides.
