@@ -142,8 +142,10 @@ func (l *Ledger) dirtyLocked(gateName string) {
 	}
 }
 
-// maxUses is how many stand in one Gate's status; the rest is kept in memory.
-const maxUses = 500
+// maxUses is how many stand in one Gate's status, which etcd must take; the rest
+// is kept in memory, and in the record. The oldest stand there: what is owed for
+// long must not be pushed out by what is new.
+const maxUses = 300
 
 // statusOf is what a Gate's status should say, given what it says, and how many
 // uses found no room. What another replica wrote and this one has not heard of
@@ -170,7 +172,7 @@ func (l *Ledger) statusOf(gateName string, have []v1alpha1.BreakGlassUse) (uses 
 	}
 	if len(uses) > maxUses {
 		left = len(uses) - maxUses
-		uses = uses[left:]
+		uses = uses[:maxUses]
 	}
 	return uses, left
 }

@@ -339,3 +339,32 @@ func TestPatterns(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// TestOldDebtsStay: however many uses are noted after it, an old one is neither
+// written out of the status nor forgotten here.
+func TestOldDebtsStay(t *testing.T) {
+	l, now := &Ledger{}, time.Now()
+	use := func(i int) gate.Use {
+		at := now.Add(time.Duration(i) * time.Second)
+		return gate.Use{Gate: "g", Ref: gitindex.Ref{Kind: "ConfigMap", Namespace: "n", Name: fmt.Sprintf("o%03d", i)}, Since: at, At: at, Until: now.Add(time.Hour), Count: 1}
+	}
+	g := v1alpha1.Gate{}
+	g.Name = "g"
+	keep := func() {
+		g.Status.BreakGlass, _ = l.statusOf("g", g.Status.BreakGlass)
+		l.Load([]v1alpha1.Gate{g})
+	}
+	l.Note(use(0))
+	keep()
+	for i := 1; i <= 2*maxUses; i++ {
+		l.Note(use(i))
+	}
+	keep()
+	keep()
+	if _, ok := l.Open("g", use(0).Ref); !ok {
+		t.Error("the first use is forgotten")
+	}
+	if len(l.All()) != 2*maxUses+1 || len(g.Status.BreakGlass) != maxUses || g.Status.BreakGlass[0].Name != "o000" {
+		t.Errorf("%d uses here, %d in the status, the first of them %s", len(l.All()), len(g.Status.BreakGlass), g.Status.BreakGlass[0].Name)
+	}
+}
