@@ -245,6 +245,16 @@ func attacksOnStamps(plane *controlplane.ControlPlane) []attack {
 		{"the controllers' Node that has another stamp", controllers, false, node("declared", forged)},
 		{"a kubelet's Node that is declared", kubelet("declared"), true, node("declared", plain)},
 		{"the controllers' Node that is declared", controllers, true, node("declared", plain)},
+		{"the controllers' hand on Gitward's own Deployment", controllers, false, func(k *kubernetes.Clientset) error {
+			return second(k.AppsV1().Deployments(install.Namespace).Patch(ctx, "gitward", types.MergePatchType, []byte(forged), patch))
+		}},
+		{"the word to adopt the registration anew", plane.RESTConfig(deployer), true, func(k *kubernetes.Clientset) error {
+			return second(k.CoreV1().ConfigMaps(install.Namespace).Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "gitward-registration",
+				Annotations: map[string]string{"gitward.dev/adopt": "true"}}}, create))
+		}},
+		{"a stamp on the registration", plane.RESTConfig(deployer), false, func(k *kubernetes.Clientset) error {
+			return second(k.CoreV1().ConfigMaps(install.Namespace).Create(ctx, &corev1.ConfigMap{ObjectMeta: meta("gitward-registration")}, create))
+		}},
 		// The webhook is asked about these, and judges their stamps.
 		{"the applier's Node", plane.RESTConfig(deployer), true, node("n1", forged)},
 		{"an account's ConfigMap", plane.RESTConfig(mallory), true, func(k *kubernetes.Clientset) error {

@@ -33,7 +33,6 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
 
-	"github.com/gitward/gitward/charts"
 	"github.com/gitward/gitward/test/controlplane"
 	"github.com/gitward/gitward/test/install"
 )
@@ -80,6 +79,15 @@ func TestInstall(t *testing.T) {
 	second := setUp()
 	if first != second {
 		t.Errorf("the second time it says\n%s\nand the first\n%s", second, first)
+	}
+	// It has to see that an installation is under way, and reads no other's ConfigMaps.
+	config := must(clientcmd.BuildConfigFromFlags("", kubeconfigOf(t, plane, install.Namespace, "gitward", dir)))
+	own := must(kubernetes.NewForConfig(config)).CoreV1().ConfigMaps(install.Namespace)
+	if _, err := own.Get(context.Background(), "gitward-installation", metav1.GetOptions{}); err != nil {
+		t.Errorf("Gitward cannot see that it is installed: %v", err)
+	}
+	if _, err := own.Get(context.Background(), "kube-root-ca.crt", metav1.GetOptions{}); err == nil || !atRBAC(err) {
+		t.Errorf("Gitward reads any ConfigMap: %v", err)
 	}
 	await(t, "a Pod that is restricted", time.Minute, func() error {
 		pods, err := kube.CoreV1().Pods(install.Namespace).List(context.Background(), metav1.ListOptions{})
@@ -326,7 +334,7 @@ func TestStatic(t *testing.T) {
 	}
 	var tries []try
 	seen := map[string]bool{}
-	for _, o := range must(charts.Release{Name: "gitward", Namespace: install.Namespace}.Objects()) {
+	for _, o := range must(install.Objects(url, nil, map[string]any{"guard": map[string]any{"groups": []any{"system:masters"}}})) {
 		if o.GroupVersionKind().Group != "admissionregistration.k8s.io" {
 			continue
 		}

@@ -180,10 +180,15 @@ variables:
   expression: 'oldObject != null && has(oldObject.metadata) && has(oldObject.metadata.annotations) ? oldObject.metadata.annotations : {}'
 - name: after
   expression: 'has(object.metadata.annotations) ? object.metadata.annotations : {}'
+# People tell Gitward so to adopt its registration anew; own.guard.gitward.dev says which people.
+- name: adopts
+  expression: >-
+    request.?namespace.orValue("") == "{{ .root.Release.Namespace }}" && request.resource.group == "" &&
+    request.resource.resource == "configmaps" ? ["gitward.dev/adopt"] : []
 validations:
 - expression: >-
-    variables.after.all(k, !k.startsWith("gitward.dev/") || (k in variables.before && variables.before[k] == variables.after[k])) &&
-    (oldObject == null || variables.before.all(k, !k.startsWith("gitward.dev/") || k in variables.after))
+    variables.after.all(k, !k.startsWith("gitward.dev/") || k in variables.adopts || (k in variables.before && variables.before[k] == variables.after[k])) &&
+    (oldObject == null || variables.before.all(k, !k.startsWith("gitward.dev/") || k in variables.adopts || k in variables.after))
   message: "the gitward.dev/ annotations are Gitward's own: leave them out"
   reason: Forbidden
 {{- end }}
