@@ -139,7 +139,10 @@ type Exclusion struct {
 	// +optional
 	Namespaces []string `json:"namespaces,omitempty"`
 	// Resources as kubectl names them, with their group: "secrets",
-	// "deployments.apps". Subresources are included.
+	// "deployments.apps". Each covers the resource itself with its status, scale
+	// and finalize. Not covered are exec, attach, portforward, proxy, token,
+	// ephemeralcontainers, resize, binding and approval, which need allowVerbs, nor
+	// eviction, which is judged as the Pod's deletion.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=256
 	// +kubebuilder:validation:items:Pattern=`^[a-z0-9-]+(\.[a-z0-9.-]+)?$`
@@ -168,7 +171,8 @@ type FieldRule struct {
 	Resources []string `json:"resources"`
 	// Paths from the object's root, as refusals show them: "spec.replicas",
 	// "metadata.annotations[example.org/seen]",
-	// "spec.template.spec.containers[].resources", where [] is any item. A path
+	// "spec.template.spec.containers[web].image" for one item alone; or with []
+	// in place of every item's key, which is any: "containers[].image". A path
 	// stands for all below it.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
