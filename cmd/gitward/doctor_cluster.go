@@ -15,6 +15,7 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	apiversion "k8s.io/apimachinery/pkg/version"
 	"k8s.io/client-go/discovery"
@@ -125,7 +126,22 @@ type hook struct {
 	failurePolicy       *admissionregistrationv1.FailurePolicyType
 	matchPolicy         *admissionregistrationv1.MatchPolicyType
 	sideEffects         *admissionregistrationv1.SideEffectClass
-	objectSelector      bool
+	selectors           []string // those that choose
+	conditions          []admissionregistrationv1.MatchCondition
+}
+
+// choosing names the selectors that choose.
+func choosing(namespaces, objects *metav1.LabelSelector) []string {
+	var out []string
+	for _, s := range []struct {
+		name     string
+		selector *metav1.LabelSelector
+	}{{"namespaceSelector", namespaces}, {"objectSelector", objects}} {
+		if s.selector != nil && len(s.selector.MatchLabels)+len(s.selector.MatchExpressions) > 0 {
+			out = append(out, s.name)
+		}
+	}
+	return out
 }
 
 // webhooks looks for the two webhooks, and at whether they are asked about
@@ -145,17 +161,22 @@ func (r *doctorResult) webhooks(ctx context.Context, c *clusterReader, deny bool
 	for _, conf := range validating.Items {
 		for _, w := range conf.Webhooks {
 			hooks = append(hooks, hook{conf.Name, w.Name, w.ClientConfig, w.Rules, w.FailurePolicy, w.MatchPolicy, w.SideEffects,
-				w.ObjectSelector != nil && len(w.ObjectSelector.MatchLabels)+len(w.ObjectSelector.MatchExpressions) > 0})
+				choosing(w.NamespaceSelector, w.ObjectSelector), w.MatchConditions})
 		}
 	}
 	for _, conf := range mutating.Items {
 		for _, w := range conf.Webhooks {
 			hooks = append(hooks, hook{conf.Name, w.Name, w.ClientConfig, w.Rules, w.FailurePolicy, w.MatchPolicy, w.SideEffects,
-				w.ObjectSelector != nil && len(w.ObjectSelector.MatchLabels)+len(w.ObjectSelector.MatchExpressions) > 0})
+				choosing(w.NamespaceSelector, w.ObjectSelector), w.MatchConditions})
 		}
 	}
 	r.judge(hooks, deny, now)
 	r.annotator(hooks, now)
+	var conditions []admissionregistrationv1.MatchCondition
+	if h := named(hooks, judgeWebhook); h != nil {
+		conditions = h.conditions
+	}
+	r.guard(ctx, c, conditions)
 }
 
 func named(hooks []hook, name string) *hook {
@@ -176,7 +197,7 @@ func (r *doctorResult) judge(hooks []hook, deny bool, now time.Time) {
 	}
 	before := len(r.Items)
 	if missing := h.uncovered(); len(missing) > 0 {
-		r.fail(label, "its rules leave out "+strings.Join(missing, ", "), "let the rules name all groups, versions and resources, for CREATE, UPDATE and DELETE")
+		r.fail(label, "its rules leave out "+strings.Join(missing, ", "), "let the rules name all groups, versions and resources with subresources (*/*), in every scope, for CREATE, UPDATE, DELETE and CONNECT")
 	}
 	if h.failurePolicy != nil && *h.failurePolicy == admissionregistrationv1.Ignore {
 		if deny {
@@ -191,12 +212,31 @@ func (r *doctorResult) judge(hooks []hook, deny bool, now time.Time) {
 	if h.sideEffects != nil && *h.sideEffects != admissionregistrationv1.SideEffectClassNoneOnDryRun {
 		r.warn(label, "sideEffects "+string(*h.sideEffects), "set sideEffects: NoneOnDryRun: a decision leaves a record, a dry run none")
 	}
-	if h.objectSelector {
-		r.fail(label, "it has an objectSelector: a label takes an object out of its sight", "remove the objectSelector")
+	for _, s := range h.selectors {
+		r.fail(label, "it has "+article[s]+": a label takes objects out of its sight", "remove the "+s)
 	}
+	r.conditions(label, h)
 	r.certificates(label, h.client.CABundle, now)
 	if len(r.Items) == before {
 		r.ok(label, "asked about everything, in %s", h.configuration)
+	}
+}
+
+var article = map[string]string{"namespaceSelector": "a namespaceSelector", "objectSelector": "an objectSelector"}
+
+// conditions holds the judge's against the chart's: each says what nobody is asked
+// about.
+func (r *doctorResult) conditions(label string, h *hook) {
+	strange, missing, err := unlike(h.conditions)
+	if err != nil {
+		r.fail(label, "its conditions cannot be held against the chart's: "+err.Error(), reinstall)
+		return
+	}
+	if len(strange) > 0 {
+		r.fail(label, "its conditions are not the chart's, so that something passes unasked: "+gitindex.Clean(strings.Join(strange, ", "), 300), reinstall)
+	}
+	if len(missing) > 0 {
+		r.warn(label, "it lacks conditions of the chart's: "+strings.Join(missing, ", ")+"; the cluster may not come up while Gitward is down", reinstall)
 	}
 }
 
@@ -216,9 +256,10 @@ func (r *doctorResult) annotator(hooks []hook, now time.Time) {
 // uncovered lists the operations that the rules do not have for everything.
 func (h *hook) uncovered() []string {
 	var out []string
-	for _, op := range []admissionregistrationv1.OperationType{admissionregistrationv1.Create, admissionregistrationv1.Update, admissionregistrationv1.Delete} {
+	for _, op := range []admissionregistrationv1.OperationType{admissionregistrationv1.Create, admissionregistrationv1.Update, admissionregistrationv1.Delete, admissionregistrationv1.Connect} {
 		if !slices.ContainsFunc(h.rules, func(r admissionregistrationv1.RuleWithOperations) bool {
-			return has(r.Operations, op, admissionregistrationv1.OperationAll) && has(r.APIGroups, "*") && has(r.APIVersions, "*") && has(r.Resources, "*", "*/*")
+			return has(r.Operations, op, admissionregistrationv1.OperationAll) && has(r.APIGroups, "*") && has(r.APIVersions, "*") && has(r.Resources, "*/*") &&
+				(r.Scope == nil || *r.Scope == admissionregistrationv1.AllScopes)
 		}) {
 			out = append(out, string(op))
 		}

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -89,12 +90,17 @@ func TestCertificates(t *testing.T) {
 // TestJudge: whatever lets a request past the judge unasked is wrong.
 func TestJudge(t *testing.T) {
 	now := time.Now()
+	chart, err := chartLike([]admissionregistrationv1.MatchCondition{{Name: "recovery-of-kube-system"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	whole := func() hook {
 		policy, match, effects := admissionregistrationv1.Fail, admissionregistrationv1.Equivalent, admissionregistrationv1.SideEffectClassNoneOnDryRun
 		return hook{configuration: "gitward", name: judgeWebhook, failurePolicy: &policy, matchPolicy: &match, sideEffects: &effects,
 			client: admissionregistrationv1.WebhookClientConfig{CABundle: certificateUntil(t, now.Add(60*24*time.Hour))},
 			rules: []admissionregistrationv1.RuleWithOperations{{Operations: []admissionregistrationv1.OperationType{"*"},
-				Rule: admissionregistrationv1.Rule{APIGroups: []string{"*"}, APIVersions: []string{"*"}, Resources: []string{"*"}}}}}
+				Rule: admissionregistrationv1.Rule{APIGroups: []string{"*"}, APIVersions: []string{"*"}, Resources: []string{"*/*"}}}},
+			conditions: chart.judge.MatchConditions}
 	}
 	for name, c := range map[string]struct {
 		change func(*hook)
@@ -107,7 +113,20 @@ func TestJudge(t *testing.T) {
 		"fails open":      {func(h *hook) { *h.failurePolicy = admissionregistrationv1.Ignore }, checkFail},
 		"exact":           {func(h *hook) { *h.matchPolicy = admissionregistrationv1.Exact }, checkWarn},
 		"no side effects": {func(h *hook) { *h.sideEffects = admissionregistrationv1.SideEffectClassNone }, checkWarn},
-		"label":           {func(h *hook) { h.objectSelector = true }, checkFail},
+		"selector":        {func(h *hook) { h.selectors = []string{"objectSelector"} }, checkFail},
+		"subresources":    {func(h *hook) { h.rules[0].Resources = []string{"*"} }, checkFail},
+		"Namespaced":      {func(h *hook) { h.rules[0].Scope = new(admissionregistrationv1.NamespacedScope) }, checkFail},
+		"no CONNECT": {func(h *hook) {
+			h.rules[0].Operations = []admissionregistrationv1.OperationType{"CREATE", "UPDATE", "DELETE"}
+		}, checkFail},
+		"never": {func(h *hook) {
+			h.conditions = append(slices.Clone(h.conditions), admissionregistrationv1.MatchCondition{Name: "never", Expression: "false"})
+		}, checkFail},
+		"another": {func(h *hook) {
+			h.conditions = slices.Clone(h.conditions)
+			h.conditions[0].Expression = "false"
+		}, checkFail},
+		"fewer": {func(h *hook) { h.conditions = h.conditions[1:] }, checkWarn},
 	} {
 		h, r := whole(), &doctorResult{}
 		c.change(&h)
