@@ -258,7 +258,16 @@ func (t *tracing) asDeclared(o *LiveObject) bool {
 	if len(o.Template) == 0 || o.Ref.GroupKind() == "Job.batch" || t.hasFieldRule(resourceOf[o.Ref.GroupKind()]) {
 		return true
 	}
-	return slices.ContainsFunc(t.everDeclared(o.Ref), func(m *gitindex.Manifest) bool { return t.sameTemplates(o, m) })
+	return slices.ContainsFunc(t.everDeclared(o.Ref), func(m *gitindex.Manifest) bool {
+		if o.asIn.Load() == m {
+			return true
+		}
+		same := t.sameTemplates(o, m)
+		if same {
+			o.asIn.Store(m)
+		}
+		return same
+	})
 }
 
 // sameTemplates compares a live object's templates with a manifest's, field by

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/gitward/gitward/gitindex"
@@ -33,6 +34,10 @@ type LiveObject struct {
 	// job template, the claim templates, as the field's own path has it under
 	// spec: {"template": ...}. Nil for kinds without one.
 	Template []byte
+
+	// asIn is the last manifest whose templates were found to be these: many Pods
+	// are made of one owner, and neither changes.
+	asIn atomic.Pointer[gitindex.Manifest]
 }
 
 // Owner is a controller ownerReference.
