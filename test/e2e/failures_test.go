@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -65,94 +66,138 @@ func TestF1AllDead(t *testing.T) {
 	l.installGate("default", nil)
 	l.awaitAccepted(tip)
 	newHands(l)
+	l.aNode("n1")
 	l.installGuard()
 	l.setGated(true)
 	l.applyFiles(map[string]string{"namespace.yaml": files["namespace.yaml"], "a.yaml": files["a.yaml"]})
 	time.Sleep(2 * time.Second) // the index reaches the disk
 	l.gitward.kill()
 
-	results, wrong := l.writesOfAll(ns), 0
+	results, wrong, writes := l.writesOfAll(ns), 0, 0
 	for _, k := range slices.Sorted(maps.Keys(results)) {
 		r := results[k]
+		writes += r.passed + r.refused
 		t.Logf("%4d  %-58s passed %-4d refused %d", r.passed+r.refused, k, r.passed, r.refused)
-		if r.passed > 0 && r.refused > 0 || (r.passed > 0) != r.recovery {
+		if r.passed > 0 && r.refused > 0 || (r.passed > 0) != slices.Contains(passing, k) {
 			wrong++
 			t.Errorf("%s: %d passed and %d were refused", k, r.passed, r.refused)
 		}
 	}
+	for _, k := range append(slices.Clone(passing), refusedDead...) {
+		if results[k] == nil {
+			wrong++
+			t.Errorf("nobody tried %s", k)
+		}
+	}
+	if len(results) != len(passing)+len(refusedDead) || writes < 500 {
+		t.Errorf("%d writes of %d kinds were tried, want 500 of %d", writes, len(results), len(passing)+len(refusedDead))
+	}
 	started := time.Now()
 	l.gitward.start()
 	await(t, "a right answer", 30*time.Second, func() error { return l.apply(configMap(ns, "c-99-99", "1")) })
-	t.Logf("F1: with every replica dead each of %d kinds of writes ended as it is to, %d wrong; first right decision %v after the restart, with 10,000 objects",
-		len(results), wrong, time.Since(started).Round(time.Millisecond))
+	took := time.Since(started)
+	if took > 15*time.Second { // the promise is 5 s, of a machine that does nothing else
+		t.Errorf("the first right decision came %v after the restart", took)
+	}
+	t.Logf("F1: with every replica dead each of %d writes of %d kinds ended as it is to, %d kinds did not; first right decision %v after the restart (promised: 5 s), with 10,000 objects",
+		writes, len(results), wrong, took.Round(time.Millisecond))
 }
 
-type outcomes struct {
-	passed, refused int
-	recovery        bool // it is to pass
+// passing are the writes of TestF1AllDead that are to pass, by who and what: the
+// recovery set. An entry that goes missing is seen.
+var passing = []string{
+	"system:masters: a Lease", "system:masters: a Lease's renewal", "system:masters: a Node's heartbeat",
+	"an impersonated controller: a Lease", "an impersonated controller: a Lease's renewal", "an impersonated controller: a Node's heartbeat",
+	"an impersonated applier: a Lease", "an impersonated applier: a Lease's renewal", "an impersonated applier: a Node's heartbeat",
+	"the API server's name: a Lease", "the API server's name: a Lease's renewal", "the API server's name: a Node's heartbeat", "the API server's name: a bootstrap role",
+	"a kubelet: a Lease", "a kubelet: a Lease's renewal", "a kubelet: a Node's heartbeat", "a kubelet: its Node",
+	"the scheduler: a Lease",
 }
+
+// refusedDead are those that RBAC allows, and nobody else.
+var refusedDead = []string{
+	"system:masters: a ConfigMap", "system:masters: a Pod", "system:masters: a role of one's own", "system:masters: a bootstrap role", "system:masters: its Node",
+	"system:masters: a forged stamp through status",
+	"an impersonated controller: a ConfigMap", "an impersonated controller: a Pod", "an impersonated controller: a role of one's own",
+	"an impersonated controller: a bootstrap role", "an impersonated controller: its Node", "an impersonated controller: a forged stamp through status",
+	"an impersonated applier: a ConfigMap", "an impersonated applier: a Pod", "an impersonated applier: a role of one's own",
+	"an impersonated applier: a bootstrap role", "an impersonated applier: its Node", "an impersonated applier: a forged stamp through status",
+	"the API server's name: a ConfigMap", "the API server's name: a Pod", "the API server's name: a role of one's own", "the API server's name: its Node",
+	"the API server's name: a forged stamp through status",
+	"a kubelet: a Pod",
+}
+
+type outcomes struct{ passed, refused int }
 
 // writesOfAll has six people write for a while, and counts by who and what.
 func (l *lab) writesOfAll(ns string) map[string]*outcomes {
 	l.t.Helper()
-	dryRun := metav1.CreateOptions{DryRun: dryRun}
+	ctx, create, update := context.Background(), metav1.CreateOptions{DryRun: dryRun}, metav1.UpdateOptions{DryRun: dryRun}
+	patch := metav1.PatchOptions{DryRun: dryRun}
 	admin := l.plane.RESTConfig(controlplane.Admin)
-	account := rest.CopyConfig(admin)
-	account.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:kube-system:deployment-controller", UID: "1", Groups: []string{"system:masters", "system:serviceaccounts", "system:serviceaccounts:kube-system"}}
-	person := rest.CopyConfig(admin)
-	person.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:flux-system:kustomize-controller", Groups: []string{"system:masters"}}
-	server := rest.CopyConfig(admin)
-	server.Impersonate = rest.ImpersonationConfig{UserName: "system:apiserver", Groups: []string{"system:masters"}}
-	people := map[string]*rest.Config{"system:masters": admin, "an impersonated controller": account, "an impersonated applier": person, "the API server's name": server,
-		"a kubelet": l.plane.RESTConfig(kubeletUser), "the scheduler": l.plane.RESTConfig(kubeScheduler)}
+	as := func(who rest.ImpersonationConfig) *rest.Config {
+		config := rest.CopyConfig(admin)
+		config.Impersonate = who
+		return config
+	}
+	masters := []string{"system:masters"}
+	people := map[string]*rest.Config{"system:masters": admin,
+		"an impersonated controller": as(rest.ImpersonationConfig{UserName: "system:serviceaccount:kube-system:deployment-controller", UID: "1",
+			Groups: []string{"system:masters", "system:serviceaccounts", "system:serviceaccounts:kube-system"}}),
+		"an impersonated applier": as(rest.ImpersonationConfig{UserName: "system:serviceaccount:flux-system:kustomize-controller", Groups: masters}),
+		"the API server's name":   as(rest.ImpersonationConfig{UserName: "system:apiserver", UID: "1", Groups: masters}),
+		"a kubelet":               l.plane.RESTConfig(kubeletUser), "the scheduler": l.plane.RESTConfig(kubeScheduler)}
+	lease := must(l.kube.CoordinationV1().Leases(kubeNodeLease).Get(ctx, "n1", metav1.GetOptions{}))
 	out := map[string]*outcomes{}
 	for who, config := range people {
 		kube := must(kubernetes.NewForConfig(config))
-		config.QPS = 1000
-		for what, w := range map[string]struct {
-			recovery func(who string) bool
-			do       func() error
-		}{
-			"a ConfigMap": {never, func() error {
-				_, err := kube.CoreV1().ConfigMaps(ns).Create(context.Background(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "mine"}}, dryRun)
+		for what, do := range map[string]func() error{
+			"a ConfigMap": func() error {
+				return second(kube.CoreV1().ConfigMaps(ns).Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "mine"}}, create))
+			},
+			"a Pod": func() error {
+				return second(kube.CoreV1().Pods(ns).Create(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "mine"}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "a", Image: "a"}}}}, create))
+			},
+			"a role of one's own": func() error {
+				return second(kube.RbacV1().ClusterRoles().Create(ctx, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "mine"}}, create))
+			},
+			"a Lease": func() error {
+				return second(kube.CoordinationV1().Leases(kubeNodeLease).Create(ctx, &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "n2"}}, create))
+			},
+			"a Lease's renewal": func() error {
+				lease.Spec.RenewTime = &metav1.MicroTime{Time: time.Now()}
+				return second(kube.CoordinationV1().Leases(kubeNodeLease).Update(ctx, lease, update))
+			},
+			"a bootstrap role": func() error {
+				return second(kube.RbacV1().ClusterRoles().Create(ctx, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "system:lost",
+					Labels: map[string]string{"kubernetes.io/bootstrapping": "rbac-defaults"}}}, create))
+			},
+			"its Node": func() error { // it is there: who gets as far as that has passed
+				err := second(kube.CoreV1().Nodes().Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}, create))
+				if apierrors.IsAlreadyExists(err) {
+					return nil
+				}
 				return err
-			}},
-			"a Pod": {never, func() error {
-				_, err := kube.CoreV1().Pods(ns).Create(context.Background(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "mine"}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "a", Image: "a"}}}}, dryRun)
-				return err
-			}},
-			"a role of one's own": {never, func() error {
-				_, err := kube.RbacV1().ClusterRoles().Create(context.Background(), &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "mine"}}, dryRun)
-				return err
-			}},
-			"a Lease": {always, func() error {
-				_, err := kube.CoordinationV1().Leases("kube-node-lease").Create(context.Background(), &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}, dryRun)
-				return err
-			}},
-			"a bootstrap role": {func(who string) bool { return who == "the API server's name" }, func() error {
-				_, err := kube.RbacV1().ClusterRoles().Create(context.Background(), &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "system:lost",
-					Labels: map[string]string{"kubernetes.io/bootstrapping": "rbac-defaults"}}}, dryRun)
-				return err
-			}},
-			"its Node's heartbeat": {func(who string) bool { return who == "a kubelet" }, func() error {
-				_, err := kube.CoreV1().Nodes().Create(context.Background(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}, dryRun)
-				return err
-			}},
-			"a forged stamp through status": {never, func() error {
-				_, err := kube.CoreV1().Namespaces().Patch(context.Background(), ns, types.MergePatchType, []byte(`{"metadata":{"annotations":{"gitward.dev/commit":"1"}}}`),
-					metav1.PatchOptions{DryRun: dryRun.DryRun}, "status")
-				return err
-			}},
+			},
+			"a Node's heartbeat": func() error {
+				now := fmt.Sprintf(`{"status":{"conditions":[{"type":"Ready","status":"True","lastHeartbeatTime":%q}]}}`, time.Now().UTC().Format(time.RFC3339))
+				return second(kube.CoreV1().Nodes().Patch(ctx, "n1", types.StrategicMergePatchType, []byte(now), patch, "status"))
+			},
+			"a forged stamp through status": func() error {
+				return second(kube.CoreV1().Namespaces().Patch(ctx, ns, types.MergePatchType, []byte(`{"metadata":{"annotations":{"gitward.dev/commit":"1"}}}`), patch, "status"))
+			},
 		} {
-			r := &outcomes{recovery: w.recovery(who)}
+			r := &outcomes{}
 			for range 16 {
-				switch err := w.do(); {
+				switch err := do(); {
 				case err == nil:
 					r.passed++
 				case apierrors.IsForbidden(err) && strings.Contains(err.Error(), "cannot "):
 					// the person has no such right, Gitward or not
-				default:
+				case strings.Contains(err.Error(), "failed calling webhook") || strings.Contains(err.Error(), "ValidatingAdmissionPolicy '"):
 					r.refused++
+				default:
+					l.t.Errorf("%s: %s: %v", who, what, err)
 				}
 			}
 			if r.passed+r.refused > 0 {
@@ -163,8 +208,19 @@ func (l *lab) writesOfAll(ns string) map[string]*outcomes {
 	return out
 }
 
-func never(string) bool  { return false }
-func always(string) bool { return true }
+const kubeNodeLease = "kube-node-lease"
+
+// aNode puts a Node and its Lease into the cluster, for the time of the test.
+func (l *lab) aNode(name string) {
+	l.t.Helper()
+	ctx := context.Background()
+	l.check(second(l.kube.CoreV1().Nodes().Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})))
+	l.check(second(l.kube.CoordinationV1().Leases(kubeNodeLease).Create(ctx, &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})))
+	l.atEnd(func() error { return l.kube.CoreV1().Nodes().Delete(ctx, name, metav1.DeleteOptions{}) })
+	l.atEnd(func() error {
+		return l.kube.CoordinationV1().Leases(kubeNodeLease).Delete(ctx, name, metav1.DeleteOptions{})
+	})
+}
 
 // TestF3OwnNamespace: Gitward is dead, and its controllers bring it back; nobody
 // else writes there.
@@ -265,14 +321,17 @@ func TestF4ColdStart(t *testing.T) {
 			return err
 		})
 	}
+	await(t, "the flow schema", 30*time.Second, func() error {
+		return second(l.kube.FlowcontrolV1().FlowSchemas().Get(ctx, "service-accounts", metav1.GetOptions{}))
+	})
 	await(t, "the priority level", 30*time.Second, func() error {
 		_, err := l.kube.FlowcontrolV1().PriorityLevelConfigurations().Get(ctx, "workload-low", metav1.GetOptions{})
 		return err
 	})
 	t.Logf("F4: the API server was ready after %v without webhooks, %v with them dead, %v with bootstrap objects missing too; all were back",
 		baseline.Round(100*time.Millisecond), plain.Round(100*time.Millisecond), missing.Round(100*time.Millisecond))
-	if missing > baseline+30*time.Second {
-		t.Errorf("the start with roles missing took %v, without webhooks %v", missing, baseline)
+	if missing > plain+10*time.Second {
+		t.Errorf("the start with bootstrap objects missing took %v, with them there %v", missing, plain)
 	}
 }
 
@@ -340,32 +399,46 @@ func TestF15Memory(t *testing.T) {
 	l.suspendOrigin()
 	big := `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"prices","namespace":"memory"},"data":{"apple":"` + strings.Repeat(`\u003c`, 2_000_000) + `"}}`
 	d := l.gitward.door()
-	var admitted, refused, later, broken atomic.Int32
+	var admitted, refused, later, broken, cut atomic.Int32
 	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var decisions []string
 	for i := range 100 {
 		wg.Go(func() {
 			uid := fmt.Sprintf("u-%d", i)
 			r, err := d.ask(review(uid, "memory", big))
 			switch {
-			case err != nil:
+			case err != nil || r.UID == "": // the API server takes that for a failed call
 				broken.Add(1)
 			case r.Allowed || string(r.UID) != uid:
 				admitted.Add(1)
 			case r.Result.Code == http.StatusTooManyRequests:
 				later.Add(1)
+			case strings.Contains(r.Result.Message, "could not be read to its end"):
+				cut.Add(1) // it waited so long for room that Gitward stopped reading
 			default:
 				refused.Add(1)
+				mu.Lock()
+				decisions = append(decisions, r.Result.Message)
+				mu.Unlock()
 			}
 		})
 	}
 	wg.Wait()
 	peak := l.gitward.peak()
-	t.Logf("F15: 100 reviews of 12 MB at once: %d refused on their merits, %d asked to come again, %d without an answer, %d admitted or of another uid; peak %d MiB of %d",
-		refused.Load(), later.Load(), broken.Load(), admitted.Load(), peak>>20, limit>>20)
-	if admitted.Load() > 0 || peak > limit || refused.Load() == 0 {
+	t.Logf("F15: 100 reviews of 12 MB at once: %d refused on their merits, %d asked to come again, %d cut short, %d without an answer or a uid, %d admitted or of another uid; peak %d MiB of %d",
+		refused.Load(), later.Load(), cut.Load(), broken.Load(), admitted.Load(), peak>>20, limit>>20)
+	if admitted.Load() > 0 || broken.Load() > 0 || peak > limit || refused.Load() == 0 {
 		t.Error("that is not as it is to be")
 	}
 	l.gitward.kill() // as the kernel does, had it come to that
+	records := string(must(os.ReadFile(l.gitward.records)))
+	for _, text := range decisions {
+		d := decisionForm.FindString(text)
+		if d == "" || !strings.Contains(records, `"decision":"`+strings.TrimPrefix(d, "decision ")+`"`) {
+			t.Errorf("there is no record of: %s", text)
+		}
+	}
 	started := time.Now()
 	l.gitward.start()
 	good := `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"prices","namespace":"memory"},"data":{"apple":"1"}}`
@@ -376,8 +449,10 @@ func TestF15Memory(t *testing.T) {
 		}
 		return err
 	})
-	t.Logf("F15: killed, it answered rightly after %v", time.Since(started).Round(time.Millisecond))
+	t.Logf("F15: killed, it had lost none of %d records, and answered rightly after %v", len(decisions), time.Since(started).Round(time.Millisecond))
 }
+
+var decisionForm = regexp.MustCompile(`decision d-[0-9A-Z]+`)
 
 // peak is the most memory that the process has had, in bytes.
 func (g *gitward) peak() int64 {
@@ -394,17 +469,19 @@ func (g *gitward) peak() int64 {
 	return 0
 }
 
-// TestF16Herd: five times as many requests as can be answered.
+// TestF16Herd: five times as many requests as can be answered. What belongs to the
+// recovery set is none of them: it passes beside.
 func TestF16Herd(t *testing.T) {
 	l := newLab(t, attackPlane(t))
 	tip := l.commit(map[string]string{"a.yaml": configMap("herd", "prices", "1")})
 	l.installOrigin(nil)
 	l.installGate("default", nil)
 	l.awaitAccepted(tip)
+	l.setGated(true)
 	d := l.gitward.door()
 	good := `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"prices","namespace":"herd"},"data":{"apple":"1"}}`
-	load := func(workers int, span time.Duration) (right, later, wrong int32, slowest time.Duration) {
-		var r, n, w atomic.Int32
+	load := func(workers int, span time.Duration) (right, later, broken, wrong int32, slowest time.Duration) {
+		var r, n, b, w atomic.Int32
 		var longest atomic.Int64
 		var wg sync.WaitGroup
 		end := time.Now().Add(span)
@@ -414,8 +491,13 @@ func TestF16Herd(t *testing.T) {
 					began := time.Now()
 					answer, err := d.ask(review(fmt.Sprintf("%d-%d", i, j), "herd", good))
 					switch {
-					case err != nil || answer.Result != nil && answer.Result.Code == http.StatusTooManyRequests:
+					case err != nil:
+						b.Add(1)
+					case answer.Result != nil && answer.Result.Code == http.StatusTooManyRequests:
 						n.Add(1)
+						if answer.Result.Details == nil || answer.Result.Details.RetryAfterSeconds < 1 {
+							w.Add(1) // it says nothing of when
+						}
 					case answer.Allowed:
 						r.Add(1)
 					default:
@@ -426,15 +508,36 @@ func TestF16Herd(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		return r.Load(), n.Load(), w.Load(), time.Duration(longest.Load())
+		return r.Load(), n.Load(), b.Load(), w.Load(), time.Duration(longest.Load())
 	}
 	load(4, time.Second) // warm
-	capacity, _, _, _ := load(8, 3*time.Second)
-	goodput, later, wrong, slowest := load(200, 6*time.Second)
+	capacity, _, _, _, _ := load(8, 3*time.Second)
+	stop, beside := make(chan struct{}), make(chan struct{})
+	passed, late := 0, time.Duration(0)
+	go func() {
+		defer close(beside)
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(50 * time.Millisecond):
+			}
+			began := time.Now()
+			_, err := l.kube.CoordinationV1().Leases(kubeNodeLease).Create(context.Background(), &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}, metav1.CreateOptions{DryRun: dryRun})
+			if err != nil {
+				t.Errorf("a Lease beside the herd: %v", err)
+				return
+			}
+			passed, late = passed+1, max(late, time.Since(began))
+		}
+	}()
+	goodput, later, broken, wrong, slowest := load(200, 6*time.Second)
+	close(stop)
+	<-beside
 	share := float64(goodput) / 6 / (float64(capacity) / 3)
-	t.Logf("F16: alone %d right answers a second; with 200 askers at once %d a second (%.0f %%), %d asked to come again, %d wrong, slowest %v",
-		capacity/3, goodput/6, share*100, later, wrong, slowest.Round(time.Millisecond))
-	if wrong > 0 || share < 0.5 {
+	t.Logf("F16: alone %d right answers a second; with 200 askers at once %d a second (%.0f %%, promised: 80), %d asked to come again, %d without an answer, %d wrong, slowest %v; "+
+		"%d Leases passed beside, the slowest in %v", capacity/3, goodput/6, share*100, later, broken, wrong, slowest.Round(time.Millisecond), passed, late.Round(time.Millisecond))
+	if wrong > 0 || broken > 0 || share < 0.8 || passed == 0 {
 		t.Error("the herd changed a verdict, or stopped the work")
 	}
 }
@@ -445,7 +548,8 @@ func TestF21Panic(t *testing.T) {
 	l.remap()
 	l.gitward.kill()
 	var asked atomic.Int32
-	handler := &webhook.Handler{Log: quiet(), Gate: &gate.Gate{Now: time.Now, View: func() *gate.View { asked.Add(1); panic("a bug") }}}
+	var said lines
+	handler := &webhook.Handler{Log: slog.New(slog.NewTextHandler(&said, nil)), Gate: &gate.Gate{Now: time.Now, View: func() *gate.View { asked.Add(1); panic("a bug") }}}
 	listener := must(listen(l.gitward.port))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -462,11 +566,38 @@ func TestF21Panic(t *testing.T) {
 			t.Fatalf("with a bug in the decision: %v", err)
 		}
 	}
-	t.Logf("F21: %d panics, every request refused, the process goes on", asked.Load())
 	l.gated(false)
+	// Each is told of, with the review's uid, so that it can be counted.
+	told := said.with("panic while deciding", "uid=")
+	if told != int(asked.Load()) || said.with(`uid=""`) > 0 {
+		t.Errorf("of %d panics the log tells of %d", asked.Load(), told)
+	}
+	t.Logf("F21: %d panics, every request refused, %d lines of the log name them, the process goes on", asked.Load(), told)
 }
 
-func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+// lines are what a logger wrote.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// with counts the lines that hold all fragments.
+func (l *lines) with(fragments ...string) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for line := range strings.SplitSeq(l.text.String(), "\n") {
+		if !slices.ContainsFunc(fragments, func(f string) bool { return !strings.Contains(line, f) }) && line != "" {
+			n++
+		}
+	}
+	return n
+}
 
 func listen(port int) (net.Listener, error) {
 	return net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
