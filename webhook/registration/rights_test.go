@@ -17,8 +17,8 @@ import (
 	"github.com/gitward/gitward/test/install"
 )
 
-// The rights that the chart gives are enough: to restore in any case, to name
-// writes where it is asked to give those.
+// The rights that the chart gives are enough: to restore in any case, to stand
+// aside for an installation, to name writes where it is asked to give those.
 func TestChartsRights(t *testing.T) {
 	t.Run("readAll", func(t *testing.T) { chartsRights(t, true, "") })
 	t.Run("not readAll", func(t *testing.T) { chartsRights(t, false, "no right to watch: ") })
@@ -26,6 +26,7 @@ func TestChartsRights(t *testing.T) {
 
 func chartsRights(t *testing.T, readAll bool, lacks string) {
 	l := newLab(t)
+	l.window = 4 * time.Second
 	account := rest.CopyConfig(controlplane.ForTest(t, controlplane.Options{}).RESTConfig(controlplane.Admin))
 	account.Impersonate.UserName = "system:serviceaccount:" + install.Namespace + ":gitward"
 	l.grant(readAll)
@@ -40,6 +41,13 @@ func chartsRights(t *testing.T, readAll bool, lacks string) {
 	if g := l.gap(); !g.Restored || g.What != "changed: webhooks[0].timeoutSeconds" {
 		t.Errorf("the gap is %+v", g)
 	}
+	l.announce()
+	l.remove()
+	time.Sleep(l.window - time.Second)
+	if l.judge() != nil {
+		t.Error("put back while an installation is under way")
+	}
+	l.await("restoration", limit, func() bool { return l.judge() != nil })
 }
 
 // grant makes the chart's roles and bindings, with this test's namespace in
