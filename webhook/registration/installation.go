@@ -13,9 +13,10 @@ import (
 // installation is the time in which whoever installs Gitward, brings it up to
 // date or takes it out is left alone.
 type installation struct {
-	uid   types.UID // of the ConfigMap that announced it
-	until time.Time
-	why   string
+	looked bool      // for the ConfigMap, before now
+	uid    types.UID // of the ConfigMap that announced it
+	until  time.Time
+	why    string
 }
 
 // announced says whether an installation is under way, and which. One that was
@@ -33,13 +34,15 @@ func (r *run) lookForInstallation(ctx context.Context) {
 	defer cancel()
 	cm, err := r.store.client.CoreV1().ConfigMaps(r.Namespace).Get(ctx, Installation, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		err = nil
+		err, r.installing.looked = nil, true
 	} else if err == nil && cm.UID != r.installing.uid {
-		from := cm.CreationTimestamp.Time
-		if now := time.Now(); from.After(now) {
-			from = now // a clock that is slow must not make it longer
+		// Clocks differ: what was not there a moment ago is new, and none is from
+		// days to come.
+		from, now := cm.CreationTimestamp.Time, time.Now()
+		if r.installing.looked || from.After(now) {
+			from = now
 		}
-		r.installing = installation{uid: cm.UID, until: from.Add(r.window()),
+		r.installing = installation{looked: true, uid: cm.UID, until: from.Add(r.window()),
 			why: fmt.Sprintf("an installation is under way: ConfigMap %s of %s", Installation, cm.CreationTimestamp.UTC().Format(time.RFC3339))}
 	}
 	r.trouble.tell("looking for an installation that is under way", err)

@@ -2,6 +2,7 @@ package registration
 
 import (
 	"context"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +10,8 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/fake"
 )
 
 // announce does what the chart's hook does.
@@ -143,5 +146,39 @@ func TestWeaker(t *testing.T) {
 	})
 	if what[len(what)-1] != "adopted: webhooks[0].matchConditions" {
 		t.Errorf("recorded are %q", what)
+	}
+}
+
+// For how long an announcement counts, with clocks that differ and when it is gone.
+func TestAnnounced(t *testing.T) {
+	at := func(uid types.UID, from time.Duration) *corev1.ConfigMap {
+		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: Installation, Namespace: "n", UID: uid, CreationTimestamp: metav1.NewTime(time.Now().Add(from))}}
+	}
+	for what, c := range map[string]struct {
+		first, then *corev1.ConfigMap // nil: none
+		want        time.Duration     // that is left
+	}{
+		"none":                         {nil, nil, 0},
+		"young":                        {at("a", -time.Minute), nil, 9 * time.Minute},
+		"old":                          {at("a", -time.Hour), at("a", -time.Hour), 0},
+		"from days to come":            {at("a", 24*time.Hour), nil, 10 * time.Minute},
+		"new, by a clock that is slow": {nil, at("a", -time.Hour), 10 * time.Minute},
+		"another":                      {at("a", -time.Hour), at("b", -time.Hour), 10 * time.Minute},
+		"gone since":                   {at("a", -time.Minute), nil, 9 * time.Minute},
+	} {
+		client := fake.NewClientset()
+		r := &run{Guard: &Guard{Namespace: "n"}, store: &store{client: client, namespace: "n"}, trouble: &trouble{log: slog.New(slog.DiscardHandler)}}
+		for _, cm := range []*corev1.ConfigMap{c.first, c.then} {
+			_ = client.CoreV1().ConfigMaps("n").Delete(t.Context(), Installation, metav1.DeleteOptions{})
+			if cm != nil {
+				must(client.CoreV1().ConfigMaps("n").Create(t.Context(), cm, metav1.CreateOptions{}))
+			}
+			r.announced(t.Context())
+		}
+		why, ok := r.announced(t.Context())
+		left := max(0, time.Until(r.installing.until))
+		if ok != (c.want > 0) || (left-c.want).Abs() > 5*time.Second || ok && why == "" {
+			t.Errorf("%s: %v, %v left, want %v", what, ok, left, c.want)
+		}
 	}
 }
