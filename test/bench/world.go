@@ -97,7 +97,12 @@ func (a alive) Object(uid string) *gate.LiveObject { return a[uid] }
 func (alive) Find(gitindex.Ref) *gate.LiveObject   { return nil }
 func (alive) Changed() <-chan struct{}             { return nil }
 
-const controllerName = "system:serviceaccount:kube-system:replicaset-controller"
+// Who asks.
+var (
+	alice      = authenticationv1.UserInfo{Username: "alice@example.com", UID: "2", Groups: []string{"devs", "system:authenticated"}}
+	controller = authenticationv1.UserInfo{Username: "system:serviceaccount:kube-system:replicaset-controller", UID: "1",
+		Groups: []string{"system:serviceaccounts", "system:serviceaccounts:kube-system"}}
+)
 
 // addDerived makes the request by which a Pod comes of the first Deployment's
 // ReplicaSet.
@@ -132,12 +137,11 @@ func (w *World) addDerived() error {
 	meta := now["metadata"].(tree)
 	meta["generateName"] = set.Name + "-"
 	meta["ownerReferences"] = []any{tree{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": set.Name, "uid": "r-uid", "controller": true, "blockOwnerDeletion": true}}
-	r, err := newReview(child, now, nil)
+	r, err := newReview(controller, child, now, nil)
 	if err != nil {
 		return err
 	}
 	r.Name, r.Allowed = "Pod-derived", true
-	r.Request.User = gate.User{Name: controllerName, UID: "1", Groups: []string{"system:serviceaccounts", "system:serviceaccounts:kube-system"}}
 	w.Reviews = append(w.Reviews, *r)
 	return nil
 }
@@ -255,7 +259,7 @@ func (w *World) addReviews() error {
 			r.both(before)
 			r.before(before)
 		}
-		review, err := newReview(r.object, now, before)
+		review, err := newReview(alice, r.object, now, before)
 		if err != nil {
 			return err
 		}
@@ -266,14 +270,13 @@ func (w *World) addReviews() error {
 }
 
 // newReview writes a review with its fields in the API server's order.
-func newReview(o object, now, before tree) (*Review, error) {
+func newReview(by authenticationv1.UserInfo, o object, now, before tree) (*Review, error) {
 	kind := metav1.GroupVersionKind{Group: o.ref.Group, Version: "v1", Kind: o.ref.Kind}
 	resource := metav1.GroupVersionResource{Group: o.ref.Group, Version: "v1", Resource: o.resource}
 	q := &admissionv1.AdmissionRequest{
 		UID: "8d990b86-01dc-4a69-ad62-e3243974cdf4", Kind: kind, Resource: resource, RequestKind: &kind, RequestResource: &resource,
 		Name: o.ref.Name, Namespace: o.ref.Namespace, Operation: admissionv1.Create,
-		UserInfo: authenticationv1.UserInfo{Username: "alice@example.com", UID: "2", Groups: []string{"devs", "system:authenticated"}},
-		DryRun:   new(bool),
+		UserInfo: by, DryRun: new(bool),
 		Options: runtime.RawExtension{Raw: []byte(
 			`{"kind":"PatchOptions","apiVersion":"meta.k8s.io/v1","force":true,"fieldManager":"kubectl","fieldValidation":"Strict"}`)},
 	}
