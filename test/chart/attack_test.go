@@ -7,8 +7,10 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -354,6 +356,34 @@ func attacksOfRobots(t *testing.T, plane *controlplane.ControlPlane, admin *kube
 			return k.CoreV1().Secrets(install.Namespace).Delete(ctx, name, metav1.DeleteOptions{DryRun: dry})
 		}
 	}
+	// cert-manager's kinds, at their paths: there is no typed client for them here.
+	const kinds = "/apis/cert-manager.io/v1/namespaces/" + install.Namespace + "/"
+	client := must(dynamic.NewForConfig(plane.RESTConfig(controlplane.Admin)))
+	define(t, client, "certificates", "certificaterequests")
+	post := func(path, object string, dryRun bool) func(*kubernetes.Clientset) error {
+		return func(k *kubernetes.Clientset) error {
+			r := k.RESTClient().Post().AbsPath(kinds + path).Body([]byte(object))
+			if dryRun {
+				r.Param("dryRun", metav1.DryRunAll)
+			}
+			return r.Do(ctx).Error()
+		}
+	}
+	merge := func(path, object string) func(*kubernetes.Clientset) error {
+		return func(k *kubernetes.Clientset) error {
+			return k.RESTClient().Patch(types.MergePatchType).AbsPath(kinds+path).Param("dryRun", metav1.DryRunAll).Body([]byte(object)).Do(ctx).Error()
+		}
+	}
+	certificate := `{"apiVersion":"cert-manager.io/v1","kind":"Certificate","metadata":{"name":"gitward"},"spec":{"secretName":"gitward-tls","issuerRef":{"name":"gitward"}}}`
+	ask := `{"apiVersion":"cert-manager.io/v1","kind":"CertificateRequest","metadata":{"name":"gitward-1"},"spec":{"request":"` +
+		base64.StdEncoding.EncodeToString(signingRequest()) + `","issuerRef":{"name":"gitward"}}}`
+	await(t, "cert-manager's kinds", time.Minute, func() error {
+		err := post("certificates", certificate, false)(admin)
+		if apierrors.IsAlreadyExists(err) {
+			err = nil
+		}
+		return errors.Join(err, post("certificaterequests", ask, true)(admin))
+	})
 	const bundle = `{"op":"replace","path":"/webhooks/0/clientConfig/caBundle","value":"bm90aGluZw=="}`
 	return []attack{
 		{"Gitward's token: a webhook that stops every write", gitward, false, func(k *kubernetes.Clientset) error {
@@ -376,6 +406,11 @@ func attacksOfRobots(t *testing.T, plane *controlplane.ControlPlane, admin *kube
 		{"cert-manager makes the authority's Secret", issuer, true, secret(metav1.ObjectMeta{Name: "gitward-authority"})},
 		{"cert-manager makes the next key", issuer, true, secret(metav1.ObjectMeta{GenerateName: "gitward-", Labels: next})},
 		{"cert-manager deletes the key before", issuer, true, deleteSecret("gitward-x7k2p")},
+		{"cert-manager asks for a certificate", issuer, true, post("certificaterequests", ask, true)},
+		{"cert-manager says how the certificate is", issuer, true, merge("certificates/gitward/status", `{"status":{"revision":2}}`)},
+		{"cert-manager wants another certificate", issuer, false, merge("certificates/gitward", `{"spec":{"secretName":"platform-signers"}}`)},
+		{"cert-manager makes a certificate", issuer, false, post("certificates", strings.ReplaceAll(certificate, `"gitward"}`, `"more"}`), true)},
+		{"mallory as cert-manager asks for a certificate", puton, false, post("certificaterequests", ask, true)},
 		{"cert-manager makes a Secret of other people's", issuer, false, secret(metav1.ObjectMeta{Name: "platform-signers"})},
 		{"cert-manager makes a key of another name", issuer, false, secret(metav1.ObjectMeta{Name: "platform-signers", Labels: next})},
 		{"cert-manager deletes a Secret of other people's", issuer, false, deleteSecret("gitward-signers")},

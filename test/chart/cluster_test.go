@@ -229,17 +229,14 @@ func TestRestricted(t *testing.T) {
 	}
 }
 
-// TestCertManagerCRDs: the API server takes the chart's Certificate and Issuers
-// by cert-manager's own definitions.
-func TestCertManagerCRDs(t *testing.T) {
-	plane := guardedPlane(t)
-	client := must(dynamic.NewForConfig(plane.RESTConfig(controlplane.Admin)))
-	ctx := context.Background()
+// define makes cert-manager's own definitions known.
+func define(t *testing.T, client dynamic.Interface, names ...string) {
+	t.Helper()
 	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/cert-manager/cert-manager").Output()
 	if err != nil {
 		t.Fatalf("finding cert-manager's module: %v", err)
 	}
-	for _, name := range []string{"certificates", "issuers"} {
+	for _, name := range names {
 		data := must(os.ReadFile(filepath.Join(strings.TrimSpace(string(out)), "deploy/crds/cert-manager.io_"+name+".yaml")))
 		crd := &unstructured.Unstructured{}
 		if err := yaml.Unmarshal(data, &crd.Object); err != nil {
@@ -247,6 +244,15 @@ func TestCertManagerCRDs(t *testing.T) {
 		}
 		create(t, client, crd)
 	}
+}
+
+// TestCertManagerCRDs: the API server takes the chart's Certificate and Issuers
+// by cert-manager's own definitions.
+func TestCertManagerCRDs(t *testing.T) {
+	plane := guardedPlane(t)
+	client := must(dynamic.NewForConfig(plane.RESTConfig(controlplane.Admin)))
+	ctx := context.Background()
+	define(t, client, "certificates", "issuers")
 	applied := 0
 	for _, o := range render(t, modes["cert-manager"]) {
 		if o.GroupVersionKind().Group != "cert-manager.io" {
