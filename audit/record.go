@@ -4,7 +4,6 @@
 package audit
 
 import (
-	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -12,7 +11,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 	"time"
 
@@ -138,42 +136,13 @@ func (l *Lines) record(req *gate.Request, d *gate.Decision) Record {
 		until := u.Until.UTC()
 		r.BreakGlass, r.Until = gitindex.Clean(u.Reason, 300), &until
 	}
-	r.Owner = ownerKind(req)
+	r.Owner = req.OwnerKind()
 	r.Paths = paths(d)
 	if m := d.Manifest; m != nil {
 		r.Origin, r.Commit, r.Path, r.Line, r.Blob = m.Origin, m.Commit.ID, m.Path, m.Line, m.Blob
 		r.Author, r.Signer = m.Commit.Author.String(), m.Commit.Verdict.Signer.String()
 	}
 	return r
-}
-
-// ownerKind is the kind of the object's controller, with its group; empty when it
-// has none.
-func ownerKind(req *gate.Request) string {
-	if !bytes.Contains(req.Object, []byte(`"ownerReferences"`)) {
-		return ""
-	}
-	var o struct {
-		Metadata struct {
-			OwnerReferences []struct {
-				APIVersion, Kind string
-				Controller       bool
-			}
-		}
-	}
-	if json.Unmarshal(req.Object, &o) != nil {
-		return ""
-	}
-	for _, ref := range o.Metadata.OwnerReferences {
-		if ref.Controller {
-			group, _, ok := strings.Cut(ref.APIVersion, "/")
-			if !ok {
-				group = ""
-			}
-			return gitindex.Clean(gitindex.Ref{Group: group, Kind: ref.Kind}.GroupKind(), 200)
-		}
-	}
-	return ""
 }
 
 // paths lists what had another reason than Git, and what had none. Paths name

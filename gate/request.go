@@ -83,6 +83,20 @@ func (o objects) same() bool {
 	return o.old != nil && reflect.ValueOf(o.old).Pointer() == reflect.ValueOf(o.new).Pointer()
 }
 
+// OwnerKind is the kind of the object's controller, with its group; empty when it
+// has none.
+func (r *Request) OwnerKind() string {
+	if !bytes.Contains(r.Object, []byte(`"ownerReferences"`)) {
+		return ""
+	}
+	obj, err := decodeObject(r.Object)
+	if err != nil {
+		return ""
+	}
+	owner, _ := controllerOf(obj)
+	return gitindex.Clean(gitindex.Ref{Group: groupOf(owner.APIVersion), Kind: owner.Kind}.GroupKind(), 200)
+}
+
 func (r *Request) decode() (objects, error) {
 	var o objects
 	var err error

@@ -48,7 +48,7 @@ func (l *Learner) Record(req *gate.Request, d *gate.Decision) error {
 
 func (l *Learner) learn(req *gate.Request, d *gate.Decision) {
 	one := Seen{User: req.User.Name, Reason: string(d.Refusal.Kind), Operation: string(req.Operation), ResourceGroup: req.ResourceGroup, Resource: req.Resource,
-		SubResource: req.SubResource, Namespace: req.Namespace, Name: req.Ref().Name, Owner: ownerKind(req), Message: d.Refusal.Head, At: d.At}
+		SubResource: req.SubResource, Namespace: req.Namespace, Name: req.Ref().Name, Owner: req.OwnerKind(), Message: d.Refusal.Head, At: d.At}
 	for _, diff := range d.Refusal.Diffs {
 		one.Paths = append(one.Paths, diff.Path)
 	}
@@ -220,29 +220,6 @@ func sizeOf(l v1alpha1.Learned) int {
 		return maxLearned // no room for what cannot be written
 	}
 	return len(data) + 1
-}
-
-// ownerKind is the kind of the object's controller, with its group; empty when it
-// has none.
-func ownerKind(req *gate.Request) string {
-	var o struct {
-		Metadata struct {
-			OwnerReferences []metav1.OwnerReference `json:"ownerReferences"`
-		} `json:"metadata"`
-	}
-	if json.Unmarshal(req.Object, &o) != nil {
-		return ""
-	}
-	for _, r := range o.Metadata.OwnerReferences {
-		if r.Controller != nil && *r.Controller {
-			group, _, ok := strings.Cut(r.APIVersion, "/")
-			if !ok {
-				group = ""
-			}
-			return gitindex.Clean(gitindex.Ref{Group: group, Kind: r.Kind}.GroupKind(), 200)
-		}
-	}
-	return ""
 }
 
 // Free keys of a map are part of a path; the keys of a list's items are not. In
