@@ -414,6 +414,9 @@ func TestF15Memory(t *testing.T) {
 				admitted.Add(1)
 			case r.Result.Code == http.StatusTooManyRequests:
 				later.Add(1)
+				if r.Result.Details == nil || r.Result.Details.RetryAfterSeconds < 1 {
+					t.Errorf("asked to come again, and not when: %v", r.Result)
+				}
 			case strings.Contains(r.Result.Message, "could not be read to its end"):
 				cut.Add(1) // it waited so long for room that Gitward stopped reading
 			default:
