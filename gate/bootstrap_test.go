@@ -9,6 +9,7 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/gitward/gitward/gitindex"
@@ -184,4 +185,50 @@ func qualified(resource, group string) string {
 		return resource
 	}
 	return resource + "." + group
+}
+
+// TestBootstrapObjects: all roles and bindings that a real API server makes for
+// itself may be made by it again, and by nobody else.
+func TestBootstrapObjects(t *testing.T) {
+	plane := controlplane.ForTest(t, controlplane.Options{})
+	client, err := dynamic.NewForConfig(plane.RESTConfig(controlplane.Admin))
+	if err != nil {
+		t.Fatal(err)
+	}
+	genuine := User{Name: apiServer, UID: "6f7dc07b-0d6c-4a52-a7c1-0f8e1c2a3b4d", Groups: []string{"system:masters", "system:authenticated"}}
+	nameOnly := User{Name: apiServer, Groups: genuine.Groups}
+	seen := 0
+	for resource, kind := range map[string]string{"clusterroles": "ClusterRole", "clusterrolebindings": "ClusterRoleBinding", "roles": "Role", "rolebindings": "RoleBinding"} {
+		list, err := client.Resource(rbacv1.SchemeGroupVersion.WithResource(resource)).List(context.Background(),
+			metav1.ListOptions{LabelSelector: "kubernetes.io/bootstrapping=rbac-defaults"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, item := range list.Items {
+			seen++
+			raw, err := item.MarshalJSON()
+			if err != nil {
+				t.Fatal(err)
+			}
+			obj, err := decodeObject(raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if kind == "ClusterRole" && slices.Contains([]string{"admin", "edit", "view"}, item.GetName()) {
+				delete(obj, "rules") // as it is made; the aggregation controller fills it
+			}
+			ref := gitindex.Ref{Group: "rbac.authorization.k8s.io", Kind: kind, Namespace: item.GetNamespace(), Name: item.GetName()}
+			req := &Request{Operation: Create, Group: ref.Group, Version: "v1", Kind: kind, User: genuine}
+			if !isPlatform(req, ref, objects{new: obj}) {
+				t.Errorf("%v may not be made by the API server", ref)
+			}
+			if req.User = nameOnly; isPlatform(req, ref, objects{new: obj}) {
+				t.Errorf("%v may be made by whoever takes the API server's name", ref)
+			}
+		}
+	}
+	if seen < 100 {
+		t.Errorf("only %d roles and bindings were seen", seen)
+	}
+	t.Logf("%d roles and bindings", seen)
 }

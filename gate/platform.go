@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
@@ -153,34 +154,65 @@ func isLocalService(_ *Request, o objects) bool {
 }
 
 // isBootstrapRole: the roles that the API server makes at its start carry its
-// label and names of its own, and their bindings name parts of Kubernetes.
-func isBootstrapRole(_ *Request, o objects) bool {
+// label and names of its own, and their bindings name parts of Kubernetes. The
+// webhooks' match conditions say the same in CEL.
+func isBootstrapRole(req *Request, o objects) bool {
 	name, namespace := text(dig(o.new, "metadata", "name")), text(dig(o.new, "metadata", "namespace"))
-	known := strings.HasPrefix(name, "system:") || slices.Contains([]string{"cluster-admin", "admin", "edit", "view"}, name) ||
-		namespace == "kube-system" || namespace == "kube-public"
-	role := text(dig(o.new, "roleRef", "name"))
-	return known && text(dig(o.new, "metadata", "labels", "kubernetes.io/bootstrapping")) == "rbac-defaults" &&
-		!slices.ContainsFunc(asList(dig(o.new, "subjects")), func(s any) bool { return !isPartOfKubernetes(s, role) })
+	known := strings.HasPrefix(name, "system:") || slices.Contains(forPeople, name) || namespace == "kube-system" || namespace == "kube-public"
+	if !known || text(dig(o.new, "metadata", "labels", "kubernetes.io/bootstrapping")) != "rbac-defaults" {
+		return false
+	}
+	switch {
+	case strings.HasSuffix(req.Kind, "Binding"):
+		role := text(dig(o.new, "roleRef", "name"))
+		return !slices.ContainsFunc(asList(dig(o.new, "subjects")), func(s any) bool { return !mayHold(s, role) })
+	case name == "admin", name == "edit", name == "view": // aggregated from others
+		return len(asList(at(o.new, "rules"))) == 0 || equal(at(o.new, "rules"), at(o.old, "rules"))
+	case slices.ContainsFunc(openToAll, func(r openRole) bool { return r.role == name }):
+		return !slices.ContainsFunc(asList(at(o.new, "rules")), func(r any) bool { return !asksOnly(r) })
+	}
+	return true
 }
 
-// openToAll are the roles that Kubernetes itself binds to everybody
-// (plugin/pkg/auth/authorizer/rbac/bootstrappolicy/policy.go).
-var openToAll = []string{"system:basic-user", "system:discovery", "system:public-info-viewer", "system:service-account-issuer-discovery"}
+// forPeople are the roles that Kubernetes makes for people to be bound to.
+var forPeople = []string{"cluster-admin", "admin", "edit", "view"}
 
-// isPartOfKubernetes reports a subject that no person and no workload can be:
-// the groups that everybody is in get the harmless roles alone.
-func isPartOfKubernetes(subject any, role string) bool {
-	name := text(at(subject, "name"))
-	switch text(at(subject, "kind")) {
-	case "ServiceAccount":
-		return text(at(subject, "namespace")) == "kube-system"
-	case "Group":
-		if strings.HasPrefix(name, "system:serviceaccounts") || name == "system:authenticated" || name == "system:unauthenticated" {
-			return slices.Contains(openToAll, role)
-		}
-		return strings.HasPrefix(name, "system:")
-	case "User":
-		return strings.HasPrefix(name, "system:") && !strings.HasPrefix(name, accountPrefix) && name != "system:anonymous"
+// openRole is a role that Kubernetes itself binds to a group that everybody is in
+// (plugin/pkg/auth/authorizer/rbac/bootstrappolicy/policy.go).
+type openRole struct{ group, role string }
+
+var openToAll = []openRole{
+	{"system:authenticated", "system:basic-user"},
+	{"system:authenticated", "system:discovery"},
+	{"system:authenticated", "system:public-info-viewer"},
+	{"system:unauthenticated", "system:public-info-viewer"},
+	{"system:serviceaccounts", "system:service-account-issuer-discovery"},
+	{"system:serviceaccounts", "system:cluster-trust-bundle-discovery"},
+}
+
+var anybody = regexp.MustCompile(`^system:(anonymous|unauthenticated|authenticated|serviceaccount|node|bootstrap)`)
+
+// mayHold reports a subject that Kubernetes itself binds to a role: one that no
+// person and no workload of others can be, or everybody to a harmless role.
+func mayHold(subject any, role string) bool {
+	kind, name := text(at(subject, "kind")), text(at(subject, "name"))
+	switch {
+	case kind == "ServiceAccount":
+		return text(at(subject, "namespace")) == "kube-system" && !slices.Contains(forPeople, role)
+	case name == "system:masters":
+		return kind == "Group"
+	case slices.ContainsFunc(openToAll, func(r openRole) bool { return r.group == name }):
+		return kind == "Group" && slices.Contains(openToAll, openRole{name, role})
 	}
-	return false
+	return strings.HasPrefix(name, "system:") && !anybody.MatchString(name) && !slices.Contains(forPeople, role)
+}
+
+// asksOnly reports a rule that lets its holder look at what everybody may know,
+// or ask about himself.
+func asksOnly(rule any) bool {
+	all := func(field string, allowed ...string) bool {
+		return !slices.ContainsFunc(asList(at(rule, field)), func(v any) bool { return !slices.Contains(allowed, text(v)) })
+	}
+	return all("verbs", "get", "list", "watch", "create") && !slices.Contains(asList(at(rule, "nonResourceURLs")), any("*")) &&
+		all("resources", "selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews", "clustertrustbundles")
 }
