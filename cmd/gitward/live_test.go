@@ -233,7 +233,7 @@ func TestConfigurationFromCluster(t *testing.T) {
 	out, _ = w.gitward(1, "doctor")
 	mustContain(t, out, "✓ ok    crd origins.gitward.dev", "✓ ok    origin platform",
 		"failurePolicy Ignore: while Gitward is away, everything passes, though a Gate denies",
-		"its rules leave out DELETE", "it has no caBundle")
+		"its rules leave out DELETE, CONNECT", "it has no caBundle", "it has a namespaceSelector", "there is no such ValidatingAdmissionPolicy")
 }
 
 // install puts the CRDs, the configuration and a careless webhook into the
@@ -261,7 +261,7 @@ func (w *cliWorld) install() {
 			AdmissionReviewVersions: []string{"v1"}, ClientConfig: admissionregistrationv1.WebhookClientConfig{URL: &url},
 			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"nobody": "has-this"}},
 			Rules: []admissionregistrationv1.RuleWithOperations{{Operations: []admissionregistrationv1.OperationType{"CREATE", "UPDATE"},
-				Rule: admissionregistrationv1.Rule{APIGroups: []string{"*"}, APIVersions: []string{"*"}, Resources: []string{"*"}}}}}}}
+				Rule: admissionregistrationv1.Rule{APIGroups: []string{"*"}, APIVersions: []string{"*"}, Resources: []string{"*/*"}}}}}}}
 	if err := w.cluster.Create(w.t.Context(), hooks); err != nil {
 		w.t.Fatal(err)
 	}
