@@ -431,8 +431,14 @@ func TestF15Memory(t *testing.T) {
 	peak := l.gitward.peak()
 	t.Logf("F15: 100 reviews of 12 MB at once: %d refused on their merits, %d asked to come again, %d cut short, %d without an answer or a uid, %d admitted or of another uid; peak %d MiB of %d",
 		refused.Load(), later.Load(), cut.Load(), broken.Load(), admitted.Load(), peak>>20, limit>>20)
-	if admitted.Load() > 0 || broken.Load() > 0 || peak > limit || refused.Load() == 0 {
+	if admitted.Load() > 0 || broken.Load() > 0 || peak > limit {
 		t.Error("that is not as it is to be")
+	}
+	// How many of them there was room for is the machine's doing. For one there is.
+	if r, err := d.ask(review("alone", "memory", big)); err != nil || r.Allowed || decisionForm.FindString(r.Result.Message) == "" {
+		t.Errorf("one such review is answered %v, %v", r, err)
+	} else {
+		decisions = append(decisions, r.Result.Message)
 	}
 	l.gitward.kill() // as the kernel does, had it come to that
 	records := string(must(os.ReadFile(l.gitward.records)))
