@@ -49,7 +49,6 @@ func named(objects []*unstructured.Unstructured) []string {
 // TestObjects: what is installed, in its order.
 func TestObjects(t *testing.T) {
 	want := strings.Fields(`CustomResourceDefinition/gates.gitward.dev CustomResourceDefinition/origins.gitward.dev
-		Role/gitward-installation RoleBinding/gitward-installation
 		ServiceAccount/gitward ClusterRole/gitward ClusterRoleBinding/gitward Role/gitward RoleBinding/gitward Secret/gitward-tls
 		Deployment/gitward Service/gitward PodDisruptionBudget/gitward
 		ValidatingAdmissionPolicy/registration.guard.gitward.dev ValidatingAdmissionPolicy/own.guard.gitward.dev
