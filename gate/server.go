@@ -77,6 +77,7 @@ var serverRules = indexServerRules([]serverRule{
 	{"Pod", "spec.nodeName", isBound},
 	{"Pod", "spec.nodeSelector", ofRuntimeClass},
 	{"Pod", "metadata.annotations[kubernetes.io/limit-ranger]", allocated},
+	{"Node", "spec.taints", isNotReady},
 	{"CertificateSigningRequest.certificates.k8s.io", "spec.username", allocated},
 	{"CertificateSigningRequest.certificates.k8s.io", "spec.uid", allocated},
 	{"CertificateSigningRequest.certificates.k8s.io", "spec.groups", allocated},
@@ -142,6 +143,15 @@ func ofRuntimeClass(c *comparison, v values) bool {
 		}
 	}
 	return len(n) > 0
+}
+
+// isNotReady: a new Node has the taint that the TaintNodesByCondition plugin gives
+// it, beside Git's.
+func isNotReady(_ *comparison, v values) bool {
+	notReady := map[string]any{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
+	n := asList(v.new)
+	rest := slices.DeleteFunc(slices.Clone(n), func(t any) bool { return equal(t, notReady) })
+	return len(n)-len(rest) == 1 && slices.EqualFunc(rest, asList(v.want), equal)
 }
 
 func isName(c *comparison, v values) bool {

@@ -27,6 +27,7 @@ type intake struct {
 	data    []byte
 	more    bool // there was more than is read
 	broke   bool // it ended early
+	late    bool // it did not come in time
 	crowded bool // there was no room for it
 	release func()
 }

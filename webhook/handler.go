@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -77,6 +78,8 @@ func (h *Handler) read(ctx context.Context, body *arrival, answer func(context.C
 	switch {
 	case in.crowded:
 		return refuse(uidOf(head(in.data, body)), "Gitward is overloaded; the client tries again by itself", http.StatusTooManyRequests)
+	case in.late: // who is slow because much is going on may come again
+		return refuse(uid(), "the review did not arrive in time; the client tries again by itself", http.StatusTooManyRequests)
 	case in.broke:
 		return refuse(uid(), "the review could not be read to its end", http.StatusBadRequest)
 	case in.more:
@@ -171,6 +174,9 @@ func (b *Budget) take(ctx context.Context, body *arrival, limit int) intake {
 			out.more = true
 			return out
 		case errors.Is(err, io.EOF):
+			return out
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			out.late = true
 			return out
 		case err != nil:
 			out.broke = true

@@ -109,7 +109,7 @@ func TestBodiesThatStall(t *testing.T) {
 		}
 	}()
 	for uid, c := range map[string]net.Conn{"u-stopped": stopped, "u-nearly": nearly, "u-drips": dripping} {
-		if r := answer(t, c, 6*time.Second); r.Allowed || string(r.UID) != uid || r.Result.Code != http.StatusBadRequest {
+		if r := answer(t, c, 6*time.Second); r.Allowed || string(r.UID) != uid || r.Result.Code != http.StatusTooManyRequests {
 			t.Errorf("%s: %+v", uid, r)
 		}
 	}
