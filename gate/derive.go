@@ -220,12 +220,14 @@ type lineage struct {
 func (t *tracing) root(o *LiveObject) (lineage, string) {
 	first := o
 	for range maxDepth {
+		m := t.counted(o.Ref)
+		if m != nil && t.asDeclared(o) {
+			return lineage{ref: o.Ref, manifest: m}, ""
+		}
 		if use := t.openUse(o.Ref); use != nil {
 			return lineage{ref: o.Ref, use: use}, ""
 		}
-		if m := t.counted(o.Ref); m != nil && t.asDeclared(o) {
-			return lineage{ref: o.Ref, manifest: m}, ""
-		} else if m != nil {
+		if m != nil {
 			// Its controller must go on, or a Pod that dies is not made again; but what
 			// it makes is not what Git says, and must not be stamped as if it were.
 			return lineage{ref: o.Ref}, ""
