@@ -221,8 +221,10 @@ func (t *tracing) root(o *LiveObject) (lineage, string) {
 	first := o
 	for range maxDepth {
 		m := t.counted(o.Ref)
-		if m != nil && t.asDeclared(o) {
-			return lineage{ref: o.Ref, manifest: m}, ""
+		if m != nil {
+			if is := t.declaredAs(o, m); is != nil {
+				return lineage{ref: o.Ref, manifest: is}, ""
+			}
 		}
 		if use := t.openUse(o.Ref); use != nil {
 			return lineage{ref: o.Ref, use: use}, ""
@@ -253,23 +255,25 @@ func (t *tracing) root(o *LiveObject) (lineage, string) {
 	return lineage{}, fmt.Sprintf("%s has too many owners above it", clean(first.Ref))
 }
 
-// asDeclared reports whether a live object's templates are those of a manifest
-// that is remembered: what its controller makes is then Git's too. A Job's
-// template carries what the server adds to it, and cannot be changed.
-func (t *tracing) asDeclared(o *LiveObject) bool {
+// declaredAs is the manifest, of those that are remembered, whose templates a live
+// object has: what its controller makes is that commit's. Nil means that it has
+// drifted. A Job's template carries what the server adds to it, and cannot be
+// changed; where a field rule lets fields be live, or there is no template, it is
+// what counts now.
+func (t *tracing) declaredAs(o *LiveObject, now *gitindex.Manifest) *gitindex.Manifest {
 	if len(o.Template) == 0 || o.Ref.GroupKind() == "Job.batch" || t.hasFieldRule(resourceOf[o.Ref.GroupKind()]) {
-		return true
+		return now
 	}
-	return slices.ContainsFunc(t.everDeclared(o.Ref), func(m *gitindex.Manifest) bool {
+	for _, m := range t.everDeclared(o.Ref) {
 		if o.asIn.Load() == m {
-			return true
+			return m
 		}
-		same := t.sameTemplates(o, m)
-		if same {
+		if t.sameTemplates(o, m) {
 			o.asIn.Store(m)
+			return m
 		}
-		return same
-	})
+	}
+	return nil
 }
 
 // sameTemplates compares a live object's templates with a manifest's, field by
