@@ -88,8 +88,9 @@ func TestOperator(t *testing.T) {
 	impersonated := must(kubernetes.NewForConfig(nameOnly(l.plane.RESTConfig(controlplane.Admin), "system:serviceaccount:"+ns+":operator")))
 	for what, try := range map[string]func() error{
 		"an owner that is not live": func() error {
-			_, err := operator.CoreV1().Secrets(ns).Create(ctx, made("other", "00000000-0000-4000-8000-000000000000"), metav1.CreateOptions{})
-			return err
+			// It may be one that has not been seen yet, so the client would come again.
+			return operator.CoreV1().RESTClient().Post().Namespace(ns).Resource("secrets").MaxRetries(0).
+				Body(made("other", "00000000-0000-4000-8000-000000000000")).Do(ctx).Error()
 		},
 		"no owner any more": func() error {
 			_, err := operator.CoreV1().Secrets(ns).Update(ctx, moved, metav1.UpdateOptions{})
