@@ -87,15 +87,24 @@ func (t *tracing) derived(s *subject) (Decision, bool) {
 	if !isOwner(live, owner, s.ref) {
 		return Decision{Refusal: notTheController(t.req, owner)}, true
 	}
-	root, why := t.root(live)
-	if why != "" {
-		return Decision{Refusal: rootless(t.req, why)}, true
+	decision := t.derivedOf(live)
+	if decision.Refusal != nil {
+		return decision, true
 	}
 	d := &derivation{tracing: t, subject: s, maker: m, owner: live}
 	if diffs, err := d.faults(); err != nil || len(diffs) > 0 {
 		return Decision{Refusal: notYielded(s.ref, live, diffs, err), awaits: true}, true
 	}
-	return Decision{Reason: Derived, Manifest: root.manifest, Root: root.ref, BreakGlass: root.use, via: live, past: t.everDeclared(root.ref)}, true
+	return decision, true
+}
+
+// derivedOf admits what is made of a live object, where that may be there itself.
+func (t *tracing) derivedOf(owner *LiveObject) Decision {
+	root, why := t.root(owner)
+	if why != "" {
+		return Decision{Refusal: rootless(t.req, why)}
+	}
+	return Decision{Reason: Derived, Manifest: root.manifest, Root: root.ref, BreakGlass: root.use, via: owner, past: t.everDeclared(root.ref)}
 }
 
 // claimedOwner is the owner that the object says it stems from, and the way of

@@ -192,7 +192,7 @@ func combine(req *Request, all []Decision) Decision {
 		}
 	}
 	decided.uses = uses
-	if decided.BreakGlass == nil && len(uses) > 0 {
+	if decided.BreakGlass == nil && len(uses) > 0 && (decided.Refusal == nil || decided.Action != Deny) {
 		decided.BreakGlass = uses[0]
 	}
 	decided.stamps = stampsFor(all)

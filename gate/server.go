@@ -146,8 +146,11 @@ func ofRuntimeClass(c *comparison, v values) bool {
 }
 
 // isNotReady: a new Node has the taint that the TaintNodesByCondition plugin gives
-// it, beside Git's.
-func isNotReady(_ *comparison, v values) bool {
+// it, beside Git's. Later it may stay; whoever puts it on then is not the server.
+func isNotReady(c *comparison, v values) bool {
+	if c.subject.old != nil && !equal(v.old, v.new) {
+		return false
+	}
 	notReady := map[string]any{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
 	n := asList(v.new)
 	rest := slices.DeleteFunc(slices.Clone(n), func(t any) bool { return equal(t, notReady) })

@@ -270,11 +270,7 @@ func (t *tracing) operated(s *subject) (Decision, bool) {
 	if m == nil || !t.req.User.isOneOf(m.by) || live == nil || !isOwner(live, owner, s.ref) {
 		return Decision{}, false
 	}
-	root, why := t.root(live)
-	if why != "" {
-		return Decision{Refusal: rootless(t.req, why)}, true
-	}
-	return Decision{Reason: Derived, Manifest: root.manifest, Root: root.ref, BreakGlass: root.use, via: live, past: t.everDeclared(root.ref)}, true
+	return t.derivedOf(live), true
 }
 
 // weigh holds the subject against the candidates, best first, and takes the
