@@ -31,6 +31,16 @@ func stranger(t *testing.T, s *httptest.Server, timeout string, length int, body
 	return c
 }
 
+func answered(t *testing.T, resp *http.Response) *admissionv1.AdmissionResponse {
+	t.Helper()
+	defer resp.Body.Close()
+	var r admissionv1.AdmissionReview
+	if err := json.NewDecoder(resp.Body).Decode(&r); err != nil || r.Response == nil {
+		t.Fatalf("no review: %v", err)
+	}
+	return r.Response
+}
+
 func answer(t *testing.T, c net.Conn, within time.Duration) *admissionv1.AdmissionResponse {
 	t.Helper()
 	if err := c.SetReadDeadline(time.Now().Add(within)); err != nil {
@@ -40,12 +50,7 @@ func answer(t *testing.T, c net.Conn, within time.Duration) *admissionv1.Admissi
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
-	var r admissionv1.AdmissionReview
-	if err := json.NewDecoder(resp.Body).Decode(&r); err != nil || r.Response == nil {
-		t.Fatalf("no review: %v", err)
-	}
-	return r.Response
+	return answered(t, resp)
 }
 
 func honest(t *testing.T, s *httptest.Server) (*admissionv1.AdmissionResponse, time.Duration) {
@@ -55,12 +60,7 @@ func honest(t *testing.T, s *httptest.Server) (*admissionv1.AdmissionResponse, t
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
-	var r admissionv1.AdmissionReview
-	if err := json.NewDecoder(resp.Body).Decode(&r); err != nil || r.Response == nil {
-		t.Fatalf("no review: %v", err)
-	}
-	return r.Response, time.Since(began)
+	return answered(t, resp), time.Since(began)
 }
 
 // TestBodiesThatDoNotCome: who announces a body holds no room for what has not
