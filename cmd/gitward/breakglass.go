@@ -129,7 +129,7 @@ func (l *loaded) debt(ctx context.Context, u gate.Use) (*debtItem, error) {
 		return nil, err
 	}
 	item.live = live
-	standing, d, err := standingOf(l.process, live, u.Resource)
+	standing, d, err := standingOf(l.process, nil, live, u.Resource)
 	if err != nil {
 		return nil, err
 	}

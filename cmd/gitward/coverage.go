@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -216,7 +215,7 @@ func (c *counting) readKind(ctx context.Context, client dynamic.NamespaceableRes
 
 func (c *counting) count(o *unstructured.Unstructured, gv schema.GroupVersion, r *metav1.APIResource) error {
 	o.SetGroupVersionKind(gv.WithKind(r.Kind))
-	standing, d, err := c.standing(o, r.Name)
+	standing, d, err := standingOf(c.process, c.ledger, o, r.Name)
 	if err != nil {
 		return err
 	}
@@ -238,19 +237,6 @@ func (c *counting) count(o *unstructured.Unstructured, gv schema.GroupVersion, r
 		c.result.Objects = append(c.result.Objects, item)
 	}
 	return nil
-}
-
-// standing asks the engine about a live object, with regard to what is owed.
-func (c *counting) standing(live *unstructured.Unstructured, resource string) (gate.Standing, gate.Decision, error) {
-	data, err := json.Marshal(live.Object)
-	if err != nil {
-		return "", gate.Decision{}, fmt.Errorf("reading %s %s: %w", live.GetKind(), live.GetName(), err)
-	}
-	req := requestTo(gate.Update, live.GroupVersionKind(), refOf(live))
-	req.Resource, req.ResourceGroup, req.Object, req.OldObject = resource, live.GroupVersionKind().Group, data, data
-	engine := &gate.Gate{View: c.view.Load, Now: time.Now, Ledger: c.ledger}
-	standing, d := engine.Stand(req)
-	return standing, d, nil
 }
 
 func (c *counting) finish() {

@@ -75,7 +75,7 @@ func (p *process) settled(ctx context.Context, c client.Client, u gate.Use) (boo
 	case err != nil:
 		return false, fmt.Errorf("reading %v: %w", u.Ref, err)
 	}
-	standing, _, err := standingOf(p, live, u.Resource)
+	standing, _, err := standingOf(p, nil, live, u.Resource)
 	return standing == gate.Traced, err
 }
 
@@ -89,8 +89,9 @@ func (p *process) declares(u gate.Use) bool {
 	return false
 }
 
-// standingOf asks the engine about a live object, without regard to what is owed.
-func standingOf(p *process, live *unstructured.Unstructured, resource string) (gate.Standing, gate.Decision, error) {
+// standingOf asks the engine about a live object, with regard to what is owed, or
+// without where owed is nil.
+func standingOf(p *process, owed gate.Ledger, live *unstructured.Unstructured, resource string) (gate.Standing, gate.Decision, error) {
 	data, err := json.Marshal(live.Object)
 	if err != nil {
 		return "", gate.Decision{}, fmt.Errorf("reading %s %s: %w", live.GetKind(), live.GetName(), err)
@@ -98,7 +99,7 @@ func standingOf(p *process, live *unstructured.Unstructured, resource string) (g
 	gvk := live.GroupVersionKind()
 	req := requestTo(gate.Update, gvk, refOf(live))
 	req.Resource, req.ResourceGroup, req.Object, req.OldObject = resource, gvk.Group, data, data
-	engine := &gate.Gate{View: p.view.Load, Now: time.Now}
+	engine := &gate.Gate{View: p.view.Load, Now: time.Now, Ledger: owed}
 	standing, d := engine.Stand(req)
 	return standing, d, nil
 }

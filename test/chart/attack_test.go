@@ -50,6 +50,25 @@ type attack struct {
 	do     func(*kubernetes.Clientset) error
 }
 
+// meet tries them all: what is honest passes, and the rest is refused by whom it
+// should be.
+func meet(t *testing.T, attacks []attack, refusedBy func(error) bool) (refused, honest int) {
+	t.Helper()
+	for _, a := range attacks {
+		switch err := a.do(must(kubernetes.NewForConfig(a.who))); {
+		case a.honest && err != nil:
+			t.Errorf("honest: %s: %v", a.name, err)
+		case a.honest:
+			honest++
+		case !refusedBy(err):
+			t.Errorf("attack: %s: %v", a.name, err)
+		default:
+			refused++
+		}
+	}
+	return refused, honest
+}
+
 func second[T any](_ T, err error) error { return err }
 
 // stamped is what Gitward alone writes.
@@ -143,19 +162,7 @@ func TestGuardAttacks(t *testing.T) {
 		}
 		return nil
 	})
-	refused, honest := 0, 0
-	for _, a := range attacks {
-		switch err := a.do(must(kubernetes.NewForConfig(a.who))); {
-		case a.honest && err != nil:
-			t.Errorf("honest: %s: %v", a.name, err)
-		case a.honest:
-			honest++
-		case !byGuard(err):
-			t.Errorf("attack: %s: %v", a.name, err)
-		default:
-			refused++
-		}
-	}
+	refused, honest := meet(t, attacks, byGuard)
 	t.Logf("%d attacks succeed without the guard and are refused by it; %d honest deeds pass", refused, honest)
 }
 
@@ -531,19 +538,7 @@ func TestNamesPutOn(t *testing.T) {
 		}
 	}
 	dead(t, admin, install.Judge, conditions(t))
-	refused, honest := 0, 0
-	for _, a := range attacks {
-		switch err := a.do(must(kubernetes.NewForConfig(a.who))); {
-		case a.honest && err != nil:
-			t.Errorf("honest: %s: %v", a.name, err)
-		case a.honest:
-			honest++
-		case !unanswered(err):
-			t.Errorf("attack: %s: %v", a.name, err)
-		default:
-			refused++
-		}
-	}
+	refused, honest := meet(t, attacks, unanswered)
 	// The real controllers, each with a token of its own.
 	scheduler := must(kubernetes.NewForConfig(inGroup(as(plane.RESTConfig(mallory), "system:kube-scheduler"), "system:masters")))
 	if err := scheduler.CoreV1().Pods("kube-system").Delete(ctx, before.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)}); err != nil {
