@@ -164,8 +164,18 @@ type Manifest struct {
 	// schema is not known; then CanonicalError says why.
 	Canonical      []byte
 	CanonicalError string
+	// Unit is the rendered unit that the manifest comes from; empty where the
+	// file is read as it stands.
+	Unit  string
+	Level Level // empty counts as Exact
 	// Applier is what applies the manifest's unit; nil if nothing is known.
 	Applier *Applier
+	// Hook and Bare say which of the applier's decorations the object does
+	// without: see render.Object.
+	Hook, Bare bool
+	Holes      []Hole
+	// Live are anchored paths at which the applier sends what is live already.
+	Live []string
 	// Commit is the one that last changed this object's rendered form.
 	Commit *Commit
 }
@@ -177,6 +187,36 @@ type Applier struct {
 	ArgoApplication         string // an Argo CD Application
 	ArgoInstallationID      string
 	ArgoInstanceLabel       string // set in label tracking mode
+	// A Helm release, whoever installs it, and the Flux HelmRelease that does.
+	HelmRelease, HelmNamespace            string
+	FluxHelmName, FluxHelmNamespace       string
+	CreatesNamespace                      string            // the namespace it makes if that is missing
+	NamespaceLabels, NamespaceAnnotations map[string]string // that it gives that namespace
+}
+
+// Level is how directly Git says what an object is.
+type Level string
+
+// The levels, the most direct first.
+const (
+	Exact     Level = "exact"     // the object stands in a file
+	Rendered  Level = "rendered"  // a tool makes it of files of the tree alone
+	Pinned    Level = "pinned"    // of content from elsewhere too, fixed by digest
+	Templated Level = "templated" // some values are left open: see Hole
+	Derived   Level = "derived"   // a controller makes it of a declared object
+	Exempt    Level = "exempt"    // nothing in Git: break-glass, exclusion, bootstrap
+)
+
+// Hole is one value that Git leaves open, and what may stand there.
+type Hole struct {
+	// Path is anchored, in the form of a Gate's allowFields:
+	// spec.template.spec.containers[name=web].image, data.password.
+	Path string
+	// Pattern is an RE2 pattern that the whole value must match; empty: any
+	// value of the type that the manifest has there.
+	Pattern string
+	// Why says what the value depends on, for people: "Secret shop/db".
+	Why string
 }
 
 // Place is where the manifest stands, for people: "platform@4f2a91c a/b.yaml:31".

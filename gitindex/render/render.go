@@ -26,6 +26,21 @@ type Object struct {
 	JSON []byte
 	// Line and End are the object's first and last line in the file, from 1.
 	Line, End int
+
+	// Path is the nearest source in the tree of an object that a tool rendered,
+	// and Line and End its place there; 0 where only the file is known. It is
+	// empty for what File reads.
+	Path string
+	// Hook marks an object that its tool applies as a hook: Helm's own leave it
+	// without the release's labels and annotations.
+	Hook bool
+	// Bare marks an object that its applier sends without the decorations it
+	// adds to the unit's others: a CRD of a chart's crds directory.
+	Bare bool
+	// Holes are the values that Git leaves open.
+	Holes []gitindex.Hole
+	// Live are anchored paths at which the applier sends what is live already.
+	Live []string
 }
 
 // Limits bound what one file may cost. A zero field means the default.
