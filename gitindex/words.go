@@ -176,6 +176,13 @@ type Manifest struct {
 	Holes      []Hole
 	// Live are anchored paths at which the applier sends what is live already.
 	Live []string
+	// Recreate says that Git lets the applier delete the object and make it anew
+	// where it cannot be brought to Git's state otherwise: Flux' spec.force, Argo
+	// CD's Force and Replace.
+	Recreate bool
+	// Owner is the declared object that a controller makes this one from, and
+	// names as its controller: an ApplicationSet. Nil for most.
+	Owner *Ref
 	// Commit is the one that last changed this object's rendered form.
 	Commit *Commit
 }
@@ -185,10 +192,12 @@ type Manifest struct {
 type Applier struct {
 	FluxName, FluxNamespace string // a Flux Kustomization
 	ArgoApplication         string // an Argo CD Application
+	ArgoNamespace           string // its destination's: in the tracking id of what has none
 	ArgoInstallationID      string
 	ArgoInstanceLabel       string // set in label tracking mode
 	// A Helm release, whoever installs it, and the Flux HelmRelease that does.
 	HelmRelease, HelmNamespace            string
+	HelmStorageNamespace                  string // of the release's own Secrets; empty: the HelmRelease's, else HelmNamespace
 	FluxHelmName, FluxHelmNamespace       string
 	CreatesNamespace                      string            // the namespace it makes if that is missing
 	NamespaceLabels, NamespaceAnnotations map[string]string // that it gives that namespace
@@ -220,8 +229,16 @@ type Hole struct {
 }
 
 // Place is where the manifest stands, for people: "platform@4f2a91c a/b.yaml:31".
+// Of what a tool rendered, the line may not be known, or not even the file.
 func (m *Manifest) Place() string {
-	return m.Origin + "@" + m.Commit.Short() + " " + Clean(m.Path, 200) + ":" + strconv.Itoa(m.Line)
+	place := m.Origin + "@" + m.Commit.Short()
+	if m.Path != "" {
+		place += " " + Clean(m.Path, 200)
+	}
+	if m.Line > 0 {
+		place += ":" + strconv.Itoa(m.Line)
+	}
+	return place
 }
 
 // Problem is something in a repository that people should mend: a file that
