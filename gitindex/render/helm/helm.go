@@ -1,0 +1,93 @@
+// Package helm answers: what does Helm make of this chart?
+//
+// It reads the chart through an fs.FS and runs Helm's own engine over it, with
+// no cluster, network, environment, clock or random source behind the
+// templates. A chart whose objects would depend on one of these is refused: see
+// render.ErrUnstable.
+package helm
+
+import (
+	"fmt"
+	"io/fs"
+
+	"github.com/gitward/gitward/gitindex"
+	"github.com/gitward/gitward/gitindex/render"
+)
+
+// Release is one rendering of a chart.
+type Release struct {
+	Sources render.Sources
+	// Chart holds the chart's directory Dir: Sources.Tree() for a chart of the
+	// tree, or what Sources.Chart gave for one from elsewhere.
+	Chart   fs.FS
+	Dir     string
+	Options render.HelmOptions
+	Cluster render.Cluster
+	// Set changes the values after the files and the inline ones, as --set does.
+	// It is called once for each rendering and must do the same each time.
+	Set func(values map[string]any) error
+	// Version gives the chart's version in place of the one in Chart.yaml.
+	Version func(version string) string
+}
+
+// Document is one YAML document that Helm would hand to its client.
+type Document struct {
+	Template string // as Helm names it: "shop/charts/redis/templates/a.yaml"
+	Path     string // the nearest source in the tree
+	Text     []byte
+	Hook     bool
+	Bare     bool // of a crds directory
+}
+
+// Build renders one chart. The objects of its crds directories come first, then
+// those of its templates by the template's name.
+func Build(src render.Sources, chart fs.FS, dir string, o render.HelmOptions, c render.Cluster) ([]render.Object, error) {
+	return Release{Sources: src, Chart: chart, Dir: dir, Options: o, Cluster: c}.Objects()
+}
+
+// Objects are those of all documents.
+func (r Release) Objects() ([]render.Object, error) {
+	documents, err := r.Documents()
+	if err != nil {
+		return nil, err
+	}
+	return objects(documents)
+}
+
+// Documents renders the chart, and again in another world if a template asked
+// for something that is not in Git: what differs then is refused.
+func (r Release) Documents() ([]Document, error) {
+	w := newWorld()
+	first, err := r.render(w)
+	if err != nil {
+		return nil, fmt.Errorf("rendering the chart %s: %w", r.name(), err)
+	}
+	if len(w.asked) > 0 {
+		if err := r.stable(first, w); err != nil {
+			return nil, fmt.Errorf("rendering the chart %s: %w", r.name(), err)
+		}
+	}
+	return append(first.crds, first.documents()...), nil
+}
+
+// name is what people call the chart.
+func (r Release) name() string {
+	if r.Dir == "" || r.Dir == "." {
+		return "at the root"
+	}
+	return gitindex.Clean(r.Dir, 200)
+}
+
+// render renders once.
+func (r Release) render(w *world) (*rendering, error) {
+	c, err := r.load()
+	if err != nil {
+		return nil, err
+	}
+	values, err := r.values(c.chart, w)
+	if err != nil {
+		return nil, err
+	}
+	w.lookAt(c.chart, values)
+	return c.execute(values, w, r.Options)
+}
