@@ -1,0 +1,1 @@
+{ from: 'lib', team: std.extVar('team') }

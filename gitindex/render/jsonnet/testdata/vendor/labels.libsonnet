@@ -1,0 +1,1 @@
+(import '../lib/labels.libsonnet') + { from: 'vendor' }
