@@ -2,6 +2,7 @@ package v1alpha1
 
 import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 )
 
 // Origin is a tracked Git repository and ref, and the signers that count there.
@@ -60,11 +61,15 @@ type OriginSpec struct {
 	// identity and known_hosts, ca.crt.
 	// +optional
 	SecretRef *LocalRef `json:"secretRef,omitempty"`
-	// Render lists what of the repository is rendered. Left out: every YAML and
-	// JSON file of the repository.
+	// Render lists what of the repository is rendered. Left out: the whole
+	// repository, each directory as what it is found to be. Flux and Argo CD
+	// objects that are found open further units by themselves.
 	// +kubebuilder:validation:MaxItems=256
 	// +optional
 	Render []Render `json:"render,omitempty"`
+	// Cluster is what charts see of the cluster that they are rendered for.
+	// +optional
+	Cluster *Cluster `json:"cluster,omitempty"`
 	// Signers says whose signature counts.
 	Signers Signers `json:"signers"`
 	// Suspend stops fetching; what was accepted stays in force.
@@ -111,8 +116,9 @@ type Render struct {
 	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/') && !self.split('/').exists(p, p == '..')",message="path must be relative to the repository and must not leave it"
 	// +optional
 	Path string `json:"path,omitempty"`
-	// Type: Auto (default) reads plain YAML and JSON and leaves kustomize and
-	// Helm directories to their renderers; Plain reads every file as it stands.
+	// Type: Auto (default) finds out what a directory is: a kustomization, a
+	// chart, or plain YAML and JSON with kustomizations among it. Plain reads
+	// every file as it stands; Kustomize, Helm and Jsonnet render the path.
 	// +kubebuilder:default=Auto
 	// +optional
 	Type RenderType `json:"type,omitempty"`
@@ -127,11 +133,84 @@ type Render struct {
 	// person's.
 	// +optional
 	Applier *Applier `json:"applier,omitempty"`
+	// Helm says how the chart at this path is installed.
+	// +optional
+	Helm *HelmRender `json:"helm,omitempty"`
+	// Jsonnet says with what the file or files at this path are evaluated.
+	// +optional
+	Jsonnet *JsonnetRender `json:"jsonnet,omitempty"`
+}
+
+// HelmRender is how a chart in the repository is installed.
+type HelmRender struct {
+	// ReleaseName; default: the name of the chart's directory.
+	// +kubebuilder:validation:MaxLength=53
+	// +optional
+	ReleaseName string `json:"releaseName,omitempty"`
+	// Namespace of the release; default: the entry's namespace.
+	// +kubebuilder:validation:MaxLength=63
+	// +optional
+	Namespace string `json:"namespace,omitempty"`
+	// ValuesFiles, relative to the chart or, with a leading "/", to the
+	// repository; later ones win.
+	// +kubebuilder:validation:MaxItems=64
+	// +optional
+	ValuesFiles []string `json:"valuesFiles,omitempty"`
+	// Values win over those of the files.
+	// +kubebuilder:pruning:PreserveUnknownFields
+	// +kubebuilder:validation:Schemaless
+	// +optional
+	Values *runtime.RawExtension `json:"values,omitempty"`
+	// SkipCRDs leaves out the chart's crds directory.
+	// +optional
+	SkipCRDs bool `json:"skipCRDs,omitempty"`
+	// SkipTests leaves out test hooks.
+	// +optional
+	SkipTests bool `json:"skipTests,omitempty"`
+}
+
+// JsonnetRender is what a jsonnet file is evaluated with.
+type JsonnetRender struct {
+	// Libraries are directories of the repository that imports are looked for in.
+	// +kubebuilder:validation:MaxItems=32
+	// +optional
+	Libraries []string `json:"libraries,omitempty"`
+	// ExtVars are external variables.
+	// +kubebuilder:validation:MaxItems=64
+	// +optional
+	ExtVars []JsonnetVar `json:"extVars,omitempty"`
+	// TLAs are top-level arguments.
+	// +kubebuilder:validation:MaxItems=64
+	// +optional
+	TLAs []JsonnetVar `json:"tlas,omitempty"`
+}
+
+// JsonnetVar is one variable; with code, its value is jsonnet itself.
+type JsonnetVar struct {
+	// +kubebuilder:validation:MinLength=1
+	Name string `json:"name"`
+	// +optional
+	Value string `json:"value,omitempty"`
+	// +optional
+	Code bool `json:"code,omitempty"`
+}
+
+// Cluster is what templates may ask about the cluster. It is declared, so that
+// rendering depends on Git and the Origin alone.
+type Cluster struct {
+	// KubeVersion is what charts see as .Capabilities.KubeVersion: v1.37.2.
+	// +kubebuilder:validation:Pattern=`^v?[0-9]+\.[0-9]+(\.[0-9]+)?([-+].*)?$`
+	// +optional
+	KubeVersion string `json:"kubeVersion,omitempty"`
+	// APIVersions that charts see beside Kubernetes' own.
+	// +kubebuilder:validation:MaxItems=512
+	// +optional
+	APIVersions []string `json:"apiVersions,omitempty"`
 }
 
 // RenderType is how files become objects.
 //
-// +kubebuilder:validation:Enum=Auto;Plain
+// +kubebuilder:validation:Enum=Auto;Plain;Kustomize;Helm;Jsonnet
 type RenderType string
 
 const (
@@ -139,6 +218,10 @@ const (
 	RenderAuto RenderType = "Auto"
 	// RenderPlain reads every YAML and JSON file as it stands.
 	RenderPlain RenderType = "Plain"
+	// RenderKustomize, RenderHelm and RenderJsonnet render the path itself.
+	RenderKustomize RenderType = "Kustomize"
+	RenderHelm      RenderType = "Helm"
+	RenderJsonnet   RenderType = "Jsonnet"
 )
 
 // Applier names the one object through which a tool applies a path.

@@ -24,10 +24,9 @@ const keepPast = 72 * time.Hour
 // mostPast bounds how many superseded manifests of one object are remembered.
 const mostPast = 5
 
-// file is what the index keeps of one path of the trusted tree.
-type file struct {
-	Blob      object.ID
-	Touch     int // index of the commit that the trusted tree has it from
+// Yield is what one file that is read as it stands, or one rendered unit,
+// declares.
+type Yield struct {
 	Manifests []*gitindex.Manifest
 	Held      []*gitindex.Manifest
 	Removal   *gitindex.Commit // an untrusted commit that takes all or some of it away
@@ -35,30 +34,75 @@ type file struct {
 	Problems  []gitindex.Problem
 }
 
-// builder turns a timeline into files and objects. It works on one Origin, in
-// one goroutine; what it publishes is never written to again.
+// file is what the index keeps of one path of the trusted tree.
+type file struct {
+	Blob  object.ID
+	Touch int // index of the commit that the trusted tree has it from
+	Yield
+}
+
+// origin names where a manifest comes from: a file, or a rendered unit.
+type origin struct {
+	name string
+	unit bool
+}
+
+func originOf(m *gitindex.Manifest) origin {
+	if m.Unit != "" {
+		return origin{m.Unit, true}
+	}
+	return origin{m.Path, false}
+}
+
+// builder turns a timeline into files, units and objects. It works on one
+// Origin, in one goroutine; what it publishes is never written to again.
 type builder struct {
-	origin   string
-	timeline *gitrepo.Timeline
-	units    *units
-	schemas  *canonical.Schemas
-	reader   *reader
-	now      time.Time
+	origin    string
+	timeline  *gitrepo.Timeline
+	evaluator *evaluator
+	parts     parts
+	schemas   *canonical.Schemas
+	reader    *reader
+	now       time.Time
 
-	files   map[string]*file
-	objects map[gitindex.Ref]*gitindex.Entry
-	general []gitindex.Problem // about directories, not files
+	files      map[string]*file
+	units      map[string]*Yield
+	renderings map[string]*rendering
+	objects    map[gitindex.Ref]*gitindex.Entry
+	general    []gitindex.Problem // about directories, not files
+	layout     string             // which directories are whose, in short
 
+	world     *world
 	historian *historian
 }
 
-// update brings files and objects up to date with the timeline for the given
-// paths.
+// update brings files, units and objects up to date with the timeline for the
+// given paths.
 func (b *builder) update(paths []string) {
-	if b.files == nil || slices.ContainsFunc(paths, func(p string) bool { _, ok := marker(p); return ok }) {
-		b.general = b.units.observe(b.trustedMarkers())
-		paths = b.timeline.Paths()
+	b.world = b.evaluator.at(b.tip(false))
+	b.general = b.world.problems
+	if layout := b.world.layout(); b.files == nil || layout != b.layout {
+		b.layout, paths = layout, b.timeline.Paths()
 	}
+	redone := b.updateFiles(paths)
+	redone = append(redone, b.updateUnits()...)
+	b.index(redone)
+	b.historian = nil
+	b.reader.forget()
+}
+
+// tip is the newest version of the tree.
+func (b *builder) tip(pending bool) *version {
+	return &version{timeline: b.timeline, dirs: b.evaluator.dirs, blobs: b.reader.blobs, at: b.timeline.Len() - 1, pending: pending}
+}
+
+// redo is one source of manifests that was worked out anew.
+type redo struct {
+	origin
+	old, next *Yield // nil where there was, or is, nothing
+}
+
+func (b *builder) updateFiles(paths []string) []redo {
 	before := b.files
 	b.files = maps.Clone(before)
 	if b.files == nil {
@@ -66,55 +110,40 @@ func (b *builder) update(paths []string) {
 	}
 	b.historian = &historian{timeline: b.timeline, known: b.settled(before),
 		read: func(path string, t gitrepo.Touch) []render.Object { return b.reader.read(path, t.Blob).objects }}
-	touched := map[gitindex.Ref]bool{}
+	var out []redo
 	for _, p := range paths {
-		old, next := before[p], b.file(p)
-		if next == nil {
-			delete(b.files, p)
+		r := redo{origin: origin{name: p}}
+		if old := before[p]; old != nil {
+			r.old = &old.Yield
+		}
+		if next := b.file(p); next != nil {
+			b.files[p], r.next = next, &next.Yield
 		} else {
-			b.files[p] = next
+			delete(b.files, p)
 		}
-		for _, f := range []*file{old, next} {
-			for ref := range f.refs() {
-				touched[ref] = true
-			}
-		}
-	}
-	b.index(paths, touched)
-	b.historian = nil
-	b.reader.forget()
-}
-
-func (f *file) refs() map[gitindex.Ref]bool {
-	refs := map[gitindex.Ref]bool{}
-	if f == nil {
-		return refs
-	}
-	for _, m := range f.Manifests {
-		refs[m.Ref] = true
-	}
-	for _, m := range f.Held {
-		refs[m.Ref] = true
-	}
-	for _, r := range f.Removes {
-		refs[r] = true
-	}
-	return refs
-}
-
-// trustedMarkers are the files of the trusted tree that make a directory
-// another renderer's.
-func (b *builder) trustedMarkers() []string {
-	var out []string
-	for _, p := range b.timeline.Paths() {
-		if _, ok := marker(p); !ok {
-			continue
-		}
-		if t := b.timeline.Trusted(p); len(t) > 0 && !t[len(t)-1].Removed() {
-			out = append(out, p)
+		if r.old != nil || r.next != nil {
+			out = append(out, r)
 		}
 	}
 	return out
+}
+
+// refs are the objects that a yield has anything to say of.
+func (y *Yield) refs() map[gitindex.Ref]bool {
+	refs := map[gitindex.Ref]bool{}
+	if y == nil {
+		return refs
+	}
+	for _, m := range y.Manifests {
+		refs[m.Ref] = true
+	}
+	for _, m := range y.Held {
+		refs[m.Ref] = true
+	}
+	for _, r := range y.Removes {
+		refs[r] = true
+	}
+	return refs
 }
 
 // settled lets the historian stop where an earlier run has been.
@@ -136,8 +165,8 @@ func (b *builder) settled(before map[string]*file) func(string, gitrepo.Touch, *
 // file computes one path: what the trusted tree declares there, and what is
 // held back. It is nil where there is nothing to say.
 func (b *builder) file(path string) *file {
-	part, ok := b.units.find(path)
-	if !ok {
+	part, ok := b.parts.of(path)
+	if !ok || !render.Eligible(path) || !b.world.readsAsItStands(&part, path) {
 		return nil
 	}
 	f := &file{Touch: -1}
@@ -244,24 +273,29 @@ func (b *builder) heldSince(path string, pending []gitrepo.Touch, o *render.Obje
 // manifests makes the Manifest of one rendered object. It is two where the
 // kind's scope is not known: the object is then found under either address.
 func (b *builder) manifests(path string, p part, blob object.ID, o *render.Object, c *gitindex.Commit) ([]*gitindex.Manifest, error) {
+	m := gitindex.Manifest{Path: path, Blob: blob.String(), Line: o.Line, End: o.End, Applier: p.applier, Level: gitindex.Exact, Commit: c}
+	return b.addressed(m, o, p.namespace)
+}
+
+// addressed completes a manifest with the object and its address. It is two
+// where the kind's scope is not known.
+func (b *builder) addressed(form gitindex.Manifest, o *render.Object, namespace string) ([]*gitindex.Manifest, error) {
 	var namespaces []string
 	switch b.schemas.Scope(o.Group, o.Kind) {
 	case canonical.Cluster:
 		namespaces = []string{""}
 	case canonical.Namespaced:
-		namespaces = []string{or(o.Namespace, p.namespace)}
+		namespaces = []string{or(o.Namespace, namespace)}
 	default:
-		namespaces = []string{or(o.Namespace, p.namespace), ""}
+		namespaces = []string{or(o.Namespace, namespace), ""}
 	}
 	var out []*gitindex.Manifest
 	var problem error
 	for i, ns := range namespaces {
-		m := &gitindex.Manifest{
-			Ref:        gitindex.Ref{Group: o.Group, Kind: o.Kind, Namespace: ns, Name: o.Name},
-			APIVersion: schema.GroupVersion{Group: o.Group, Version: o.Version}.String(),
-			Origin:     b.origin, Path: path, Blob: blob.String(), Line: o.Line, End: o.End,
-			Declared: o.Namespace, Alternate: i > 0, Applier: p.applier, Commit: c,
-		}
+		m := new(form)
+		m.Ref = gitindex.Ref{Group: o.Group, Kind: o.Kind, Namespace: ns, Name: o.Name}
+		m.APIVersion = schema.GroupVersion{Group: o.Group, Version: o.Version}.String()
+		m.Origin, m.Declared, m.Alternate = b.origin, o.Namespace, i > 0
 		raw, err := withNamespace(o.JSON, o.Namespace, ns)
 		if err != nil {
 			return nil, err
@@ -285,40 +319,35 @@ func or(s, otherwise string) string {
 	return otherwise
 }
 
-// index rebuilds the entries of the touched objects.
-func (b *builder) index(paths []string, touched map[gitindex.Ref]bool) {
+// index rebuilds the entries of the objects that any of the yields is about.
+func (b *builder) index(redone []redo) {
 	before := b.objects
 	b.objects = maps.Clone(before)
 	if b.objects == nil {
-		b.objects = make(map[gitindex.Ref]*gitindex.Entry, len(touched))
+		b.objects = map[gitindex.Ref]*gitindex.Entry{}
 	}
-	redone := make(map[string]bool, len(paths))
-	for _, p := range paths {
-		redone[p] = true
-	}
+	again := make(map[origin]bool, len(redone))
 	fresh := map[gitindex.Ref]*gitindex.Entry{}
-	for ref := range touched {
+	for _, r := range redone {
+		again[r.origin] = true
+		for _, y := range []*Yield{r.old, r.next} {
+			for ref := range y.refs() {
+				fresh[ref] = nil
+			}
+		}
+	}
+	for ref := range fresh {
 		e := &gitindex.Entry{}
 		if old := before[ref]; old != nil {
-			e.Current = keep(old.Current, redone)
-			e.Held = keep(old.Held, redone)
+			e.Current = keep(old.Current, again)
+			e.Held = keep(old.Held, again)
 			e.HeldRemoval = old.HeldRemoval
 		}
 		fresh[ref] = e
 	}
-	for _, p := range paths {
-		f := b.files[p]
-		if f == nil {
-			continue
-		}
-		for _, m := range f.Manifests {
-			fresh[m.Ref].Current = append(fresh[m.Ref].Current, m)
-		}
-		for _, m := range f.Held {
-			fresh[m.Ref].Held = append(fresh[m.Ref].Held, m)
-		}
-		for _, ref := range f.Removes {
-			fresh[ref].HeldRemoval = f.Removal
+	for _, r := range redone {
+		if r.next != nil {
+			r.next.enter(fresh)
 		}
 	}
 	for ref, e := range fresh {
@@ -326,7 +355,7 @@ func (b *builder) index(paths []string, touched map[gitindex.Ref]bool) {
 			e.HeldRemoval = nil
 		}
 		slices.SortFunc(e.Current, byPlace)
-		e.Past = b.past(before[ref], e, redone)
+		e.Past = b.past(before[ref], e, again)
 		if len(e.Current)+len(e.Held)+len(e.Past) == 0 {
 			delete(b.objects, ref)
 		} else {
@@ -335,19 +364,42 @@ func (b *builder) index(paths []string, touched map[gitindex.Ref]bool) {
 	}
 }
 
-// stillRemoved reports whether some file of the entry is still taken away by an
-// untrusted commit.
+func (y *Yield) enter(entries map[gitindex.Ref]*gitindex.Entry) {
+	for _, m := range y.Manifests {
+		entries[m.Ref].Current = append(entries[m.Ref].Current, m)
+	}
+	for _, m := range y.Held {
+		entries[m.Ref].Held = append(entries[m.Ref].Held, m)
+	}
+	for _, ref := range y.Removes {
+		entries[ref].HeldRemoval = y.Removal
+	}
+}
+
+// yield is what a source of manifests declares now; nil if there is none.
+func (b *builder) yield(o origin) *Yield {
+	if o.unit {
+		return b.units[o.name]
+	}
+	if f := b.files[o.name]; f != nil {
+		return &f.Yield
+	}
+	return nil
+}
+
+// stillRemoved reports whether some source of the entry is still taken away by
+// an untrusted commit.
 func (b *builder) stillRemoved(ref gitindex.Ref, e *gitindex.Entry) bool {
 	return slices.ContainsFunc(e.Current, func(m *gitindex.Manifest) bool {
-		f := b.files[m.Path]
-		return f != nil && slices.Contains(f.Removes, ref)
+		y := b.yield(originOf(m))
+		return y != nil && slices.Contains(y.Removes, ref)
 	})
 }
 
-func keep(ms []*gitindex.Manifest, redone map[string]bool) []*gitindex.Manifest {
+func keep(ms []*gitindex.Manifest, redone map[origin]bool) []*gitindex.Manifest {
 	var out []*gitindex.Manifest
 	for _, m := range ms {
-		if !redone[m.Path] {
+		if !redone[originOf(m)] {
 			out = append(out, m)
 		}
 	}
@@ -358,18 +410,21 @@ func byPlace(a, b *gitindex.Manifest) int {
 	if c := strings.Compare(a.Path, b.Path); c != 0 {
 		return c
 	}
-	return a.Line - b.Line
+	if a.Line != b.Line {
+		return a.Line - b.Line
+	}
+	return strings.Compare(a.Unit, b.Unit)
 }
 
 // past is what an entry remembers of earlier manifests: those it had until now
 // that no current one repeats, and those it remembered already.
-func (b *builder) past(old, now *gitindex.Entry, redone map[string]bool) []gitindex.Past {
+func (b *builder) past(old, now *gitindex.Entry, redone map[origin]bool) []gitindex.Past {
 	if old == nil {
 		return nil
 	}
 	var out []gitindex.Past
 	for _, m := range old.Current {
-		if !redone[m.Path] || repeats(now.Current, m) {
+		if !redone[originOf(m)] || repeats(now.Current, m) {
 			continue
 		}
 		out = append(out, gitindex.Past{Manifest: m, By: b.successor(m, now), At: b.now})
@@ -391,10 +446,21 @@ func (b *builder) successor(m *gitindex.Manifest, now *gitindex.Entry) *gitindex
 	if len(now.Current) > 0 {
 		return now.Current[0].Commit
 	}
-	if trusted := b.timeline.Trusted(m.Path); len(trusted) > 0 {
+	if trusted := b.timeline.Trusted(m.Path); m.Unit == "" && len(trusted) > 0 {
 		return b.timeline.Commit(trusted[len(trusted)-1].Index)
 	}
+	if n := b.timeline.Len(); m.Unit != "" && n > 0 {
+		return b.timeline.Commit(n - 1)
+	}
 	return m.Commit
+}
+
+// whence says where a manifest comes from: "a/b.yaml:7", or a unit's name.
+func whence(m *gitindex.Manifest) string {
+	if m.Line == 0 {
+		return or(m.Unit, m.Path)
+	}
+	return fmt.Sprintf("%s:%d", m.Path, m.Line)
 }
 
 // problems are all that people should mend, in the order of the files.
@@ -403,11 +469,14 @@ func (b *builder) problems() []gitindex.Problem {
 	for _, f := range b.files {
 		out = append(out, f.Problems...)
 	}
+	for _, y := range b.units {
+		out = append(out, y.Problems...)
+	}
 	for ref, e := range b.objects {
 		for i, m := range e.Current {
-			if i > 0 && (e.Current[0].Path != m.Path || e.Current[0].Line != m.Line) {
+			if i > 0 && !bytes.Equal(e.Current[0].Raw, m.Raw) {
 				out = append(out, gitindex.Problem{Path: m.Path, Line: m.Line,
-					Message: fmt.Sprintf("declares %s, which %s:%d declares as well; either counts", ref, e.Current[0].Path, e.Current[0].Line)})
+					Message: fmt.Sprintf("declares %s, which %s declares as well; either counts", ref, whence(e.Current[0]))})
 			}
 		}
 	}

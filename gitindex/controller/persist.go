@@ -17,7 +17,7 @@ import (
 
 // The index lies on disk as a magic line, a gob and the SHA-256 of both. It
 // holds what the repository beside it holds, and is as private: mode 0600.
-const magic = "gitward index 1\n"
+const magic = "gitward index 2\n"
 
 var errNoIndex = errors.New("no index on disk")
 
@@ -28,6 +28,9 @@ type stored struct {
 	Tip       string
 	Timeline  []byte
 	Files     map[string]*file
+	Units     map[string]*Yield
+	Rendered  map[string]*rendering
+	Layout    string
 	Past      map[gitindex.Ref][]gitindex.Past
 	General   []gitindex.Problem
 	FetchedAt time.Time
@@ -40,7 +43,8 @@ func saveState(name string, s *state) error {
 	if err != nil {
 		return fmt.Errorf("writing the index: %w", err)
 	}
-	out := stored{Digest: s.Digest, Tip: s.Tip, Timeline: timeline, Files: s.Files, General: s.General, FetchedAt: s.FetchedAt,
+	out := stored{Digest: s.Digest, Tip: s.Tip, Timeline: timeline, Files: s.Files, Units: s.Units, Rendered: s.Rendered,
+		Layout: s.Layout, General: s.General, FetchedAt: s.FetchedAt,
 		Past: map[gitindex.Ref][]gitindex.Past{}}
 	for ref, e := range s.Objects {
 		if len(e.Past) > 0 {
@@ -99,7 +103,8 @@ func loadState(name string) (*state, error) {
 	if err := gob.NewDecoder(bytes.NewReader(data[len(magic):body])).Decode(&in); err != nil {
 		return nil, fmt.Errorf("reading the index: %w", err)
 	}
-	s := &state{Digest: in.Digest, Tip: in.Tip, Timeline: &gitrepo.Timeline{}, Files: in.Files, General: in.General, FetchedAt: in.FetchedAt}
+	s := &state{Digest: in.Digest, Tip: in.Tip, Timeline: &gitrepo.Timeline{}, Files: in.Files, Units: in.Units, Rendered: in.Rendered,
+		Layout: in.Layout, General: in.General, FetchedAt: in.FetchedAt}
 	if err := s.Timeline.UnmarshalBinary(in.Timeline); err != nil {
 		return nil, fmt.Errorf("reading the index: %w", err)
 	}
@@ -120,22 +125,17 @@ func (s *state) relink(past map[gitindex.Ref][]gitindex.Past) {
 			*c = commits[(*c).ID]
 		}
 	}
-	b := &builder{timeline: s.Timeline, files: s.Files}
-	touched := map[gitindex.Ref]bool{}
-	var paths []string
+	b := &builder{timeline: s.Timeline, files: s.Files, units: s.Units}
+	var all []redo
 	for p, f := range s.Files {
-		paths = append(paths, p)
-		share(&f.Removal)
-		for _, ms := range [][]*gitindex.Manifest{f.Manifests, f.Held} {
-			for _, m := range ms {
-				share(&m.Commit)
-			}
-		}
-		for ref := range f.refs() {
-			touched[ref] = true
-		}
+		f.share(share)
+		all = append(all, redo{origin: origin{name: p}, next: &f.Yield})
 	}
-	b.index(paths, touched)
+	for id, y := range s.Units {
+		y.share(share)
+		all = append(all, redo{origin: origin{id, true}, next: y})
+	}
+	b.index(all)
 	s.Objects = b.objects
 	for ref, list := range past {
 		for i := range list {
@@ -148,6 +148,15 @@ func (s *state) relink(past map[gitindex.Ref][]gitindex.Past) {
 			s.Objects[ref] = e
 		}
 		e.Past = list
+	}
+}
+
+func (y *Yield) share(share func(**gitindex.Commit)) {
+	share(&y.Removal)
+	for _, ms := range [][]*gitindex.Manifest{y.Manifests, y.Held} {
+		for _, m := range ms {
+			share(&m.Commit)
+		}
 	}
 }
 

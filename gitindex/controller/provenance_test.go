@@ -86,7 +86,7 @@ func text(objects map[string]string) string {
 func TestProvenanceAgainstModel(t *testing.T) {
 	paths, names, values := []string{"a.yaml", "b.yaml", "d/c.yaml"}, []string{"one", "two", "three", "four"}, []string{"1", "2"}
 	rapid.Check(t, func(rt *rapid.T) {
-		w := newWorld(t)
+		w := newScene(t)
 		m := &model{tree: map[string]map[string]string{}, tip: map[string]map[string]string{}, commits: map[[2]string]string{}}
 		for range rapid.IntRange(1, 12).Draw(rt, "commits") {
 			next := clone(m.tip)
@@ -142,7 +142,7 @@ func edit(rt *rapid.T, tree map[string]map[string]string, paths, names, values [
 	}
 }
 
-func agree(rt *rapid.T, m *model, w *world) {
+func agree(rt *rapid.T, m *model, w *scene) {
 	s := w.sync()
 	got := map[[2]string]string{}
 	for ref, e := range s.Objects {
@@ -164,7 +164,7 @@ func short(m map[[2]string]string) []string {
 	return out
 }
 
-func history(w *world) string {
+func history(w *scene) string {
 	log, _ := w.repo.Git("log", "--reverse", "-p", "--format=%h %G?", "refs/heads/main")
 	return strings.TrimSpace(log)
 }

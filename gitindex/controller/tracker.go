@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -17,6 +18,8 @@ import (
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/canonical"
 	"github.com/gitward/gitward/gitindex/gitrepo"
+	"github.com/gitward/gitward/gitindex/object"
+	"github.com/gitward/gitward/gitindex/render"
 	"github.com/gitward/gitward/gitindex/signature"
 )
 
@@ -32,8 +35,14 @@ type Settings struct {
 	// Dir is where the Origin's repository and index are kept.
 	Dir        string
 	AllowLocal bool
-	Timeout    time.Duration
-	Now        func() time.Time
+	// Renderer makes objects of units; without one, units are named and nothing
+	// of them is traceable.
+	Renderer Renderer
+	// Elsewhere gives charts and bases from outside the repository; without it
+	// there are none.
+	Elsewhere elsewhere
+	Timeout   time.Duration
+	Now       func() time.Time
 }
 
 // digest tells whether two settings would build the same index.
@@ -57,6 +66,9 @@ type Tracker struct {
 	mu    sync.Mutex
 	state *state
 	dirty bool // the state is newer than the file
+	// seen and bases are what the evaluator keeps of blobs: see there.
+	seen  map[object.ID][]render.Object
+	bases map[object.ID]kustomizationFile
 
 	snapshot atomic.Pointer[gitindex.Snapshot]
 }
@@ -67,6 +79,9 @@ type state struct {
 	Tip       string // the newest commit in the timeline
 	Timeline  *gitrepo.Timeline
 	Files     map[string]*file
+	Units     map[string]*Yield
+	Rendered  map[string]*rendering
+	Layout    string
 	Objects   map[gitindex.Ref]*gitindex.Entry
 	General   []gitindex.Problem
 	FetchedAt time.Time
@@ -80,7 +95,7 @@ func NewTracker(s Settings) (*Tracker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the repository of Origin %s: %w", s.Name, err)
 	}
-	t := &Tracker{settings: s, repo: repo}
+	t := &Tracker{settings: s, repo: repo, seen: map[object.ID][]render.Object{}, bases: map[object.ID]kustomizationFile{}}
 	old, err := loadState(t.indexFile())
 	switch {
 	case err == nil && old.Digest == s.digest():
@@ -303,17 +318,18 @@ func (t *Tracker) take(s *state, steps []gitrepo.Step) {
 	s.FetchedAt = t.settings.Now()
 	b := t.builder(s)
 	b.update(slices.Compact(paths))
-	s.Files, s.Objects, s.General = b.files, b.objects, b.general
+	s.Files, s.Units, s.Rendered, s.Layout = b.files, b.units, b.renderings, b.layout
+	s.Objects, s.General = b.objects, b.general
 }
 
 func (t *Tracker) builder(s *state) *builder {
-	b := &builder{origin: t.settings.Name, timeline: s.Timeline, units: newUnits(t.settings.Spec.Render),
-		reader: newReader(t.repo), now: t.settings.Now(), files: s.Files, objects: s.Objects, general: s.General}
-	if s.Files != nil {
-		b.units.observe(b.trustedMarkers())
-	}
-	b.schemas, _ = canonical.New()
-	return b
+	schemas, _ := canonical.New()
+	r := newReader(t.repo)
+	e := newEvaluator(&t.settings, s.Timeline.Paths(), schemas, r)
+	e.seen, e.bases = t.seen, t.bases
+	maps.Copy(e.memo, s.Rendered)
+	return &builder{origin: t.settings.Name, timeline: s.Timeline, evaluator: e, parts: e.parts, schemas: schemas, reader: r,
+		now: t.settings.Now(), files: s.Files, units: s.Units, renderings: s.Rendered, layout: s.Layout, objects: s.Objects, general: s.General}
 }
 
 // publish makes the snapshot that decisions read.
@@ -329,7 +345,7 @@ func (t *Tracker) publish(tip, frozen string) {
 	if n := s.Timeline.Len(); n > 0 && s.Digest == t.settings.digest() {
 		snap.Accepted = s.Timeline.Commit(n - 1)
 	}
-	b := &builder{files: s.Files, objects: s.Objects, general: s.General}
+	b := &builder{files: s.Files, units: s.Units, objects: s.Objects, general: s.General}
 	snap.Problems = b.problems()
 	for _, h := range s.Timeline.HeldBack() {
 		snap.Held = append(snap.Held, gitindex.HeldChange{Path: h.Path, Commit: h.Commit})

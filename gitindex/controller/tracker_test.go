@@ -15,8 +15,8 @@ import (
 	"github.com/gitward/gitward/test/gitserver"
 )
 
-// world is a repository with two trusted people, a stranger, and a tracker.
-type world struct {
+// scene is a repository with two trusted people, a stranger, and a tracker.
+type scene struct {
 	t               *testing.T
 	repo            *gitserver.Repo
 	ada, ben, alien *gitserver.SSHSigner
@@ -25,9 +25,9 @@ type world struct {
 	now             time.Time
 }
 
-func newWorld(t *testing.T) *world {
+func newScene(t *testing.T) *scene {
 	t.Helper()
-	w := &world{t: t, now: time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)}
+	w := &scene{t: t, now: time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)}
 	var err error
 	if w.repo, err = gitserver.NewRepo(filepath.Join(t.TempDir(), "repo.git")); err != nil {
 		t.Fatal(err)
@@ -48,7 +48,7 @@ func newWorld(t *testing.T) *world {
 }
 
 // commit adds one commit; a nil content deletes.
-func (w *world) commit(signer gitserver.Signer, files map[string]string) string {
+func (w *scene) commit(signer gitserver.Signer, files map[string]string) string {
 	w.t.Helper()
 	o := gitserver.CommitOptions{Files: map[string]string{}, Message: "a change", Signer: signer}
 	for p, c := range files {
@@ -61,7 +61,7 @@ func (w *world) commit(signer gitserver.Signer, files map[string]string) string 
 	return w.add(o)
 }
 
-func (w *world) add(o gitserver.CommitOptions) string {
+func (w *scene) add(o gitserver.CommitOptions) string {
 	w.t.Helper()
 	id, err := w.repo.Commit(o)
 	if err != nil {
@@ -70,7 +70,7 @@ func (w *world) add(o gitserver.CommitOptions) string {
 	return id
 }
 
-func (w *world) open() {
+func (w *scene) open() {
 	w.t.Helper()
 	t, err := NewTracker(w.settings)
 	if err != nil {
@@ -80,7 +80,7 @@ func (w *world) open() {
 	w.t.Cleanup(func() { t.Close() })
 }
 
-func (w *world) sync() *gitindex.Snapshot {
+func (w *scene) sync() *gitindex.Snapshot {
 	w.t.Helper()
 	if w.tracker == nil {
 		w.open()
@@ -92,7 +92,7 @@ func (w *world) sync() *gitindex.Snapshot {
 	return s
 }
 
-func (w *world) restart() {
+func (w *scene) restart() {
 	w.t.Helper()
 	if err := w.tracker.Save(); err != nil {
 		w.t.Fatal(err)
@@ -101,7 +101,7 @@ func (w *world) restart() {
 	w.open()
 }
 
-func (w *world) entry(s *gitindex.Snapshot, name string) *gitindex.Entry {
+func (w *scene) entry(s *gitindex.Snapshot, name string) *gitindex.Entry {
 	w.t.Helper()
 	e := s.Lookup(gitindex.Ref{Kind: "ConfigMap", Namespace: "shop", Name: name})
 	if e == nil {
@@ -111,7 +111,7 @@ func (w *world) entry(s *gitindex.Snapshot, name string) *gitindex.Entry {
 }
 
 // from is the commit an object is traced to, "" if it is not declared.
-func (w *world) from(s *gitindex.Snapshot, name string) string {
+func (w *scene) from(s *gitindex.Snapshot, name string) string {
 	e := w.entry(s, name)
 	if len(e.Current) == 0 {
 		return ""
@@ -119,7 +119,7 @@ func (w *world) from(s *gitindex.Snapshot, name string) string {
 	return e.Current[0].Commit.ID
 }
 
-func (w *world) want(s *gitindex.Snapshot, name, commit string) {
+func (w *scene) want(s *gitindex.Snapshot, name, commit string) {
 	w.t.Helper()
 	if got := w.from(s, name); got != commit {
 		w.t.Errorf("%s is traced to %.7s, want %.7s", name, got, commit)
@@ -133,7 +133,7 @@ func cm(name, value string) string {
 func docs(parts ...string) string { return strings.Join(parts, "---\n") }
 
 func TestProvenanceStaysWithTheObject(t *testing.T) {
-	w := newWorld(t)
+	w := newScene(t)
 	first := w.commit(w.ada, map[string]string{"a.yaml": docs(cm("one", "1"), cm("two", "1"))})
 	s := w.sync()
 	w.want(s, "one", first)
@@ -170,7 +170,7 @@ func TestProvenanceStaysWithTheObject(t *testing.T) {
 }
 
 func TestUntrustedCommitsChangeNothing(t *testing.T) {
-	w := newWorld(t)
+	w := newScene(t)
 	good := w.commit(w.ada, map[string]string{"a.yaml": cm("a", "1"), "b.yaml": cm("b", "1"), "c.yaml": cm("c", "1")})
 	bad := w.commit(nil, map[string]string{"a.yaml": cm("a", "2"), "c.yaml": ""})
 	alien := w.commit(w.alien, map[string]string{"d.yaml": cm("d", "1")})
@@ -206,7 +206,7 @@ func TestUntrustedCommitsChangeNothing(t *testing.T) {
 }
 
 func TestMergeVouchesForWhatItBringsIn(t *testing.T) {
-	w := newWorld(t)
+	w := newScene(t)
 	base := w.commit(w.ada, map[string]string{"a.yaml": cm("a", "1")})
 	side := w.add(gitserver.CommitOptions{Files: map[string]string{"b.yaml": cm("b", "1")}, Message: "unsigned work", Parents: []string{base}, Ref: "refs/heads/side"})
 	merge := w.add(gitserver.CommitOptions{Files: map[string]string{"b.yaml": cm("b", "1")}, Message: "merge", Signer: w.ben, Parents: []string{base, side}})
@@ -221,7 +221,7 @@ func TestMergeVouchesForWhatItBringsIn(t *testing.T) {
 }
 
 func TestDeclaredTwice(t *testing.T) {
-	w := newWorld(t)
+	w := newScene(t)
 	w.commit(w.ada, map[string]string{"a.yaml": cm("a", "1")})
 	w.commit(w.ada, map[string]string{"b.yaml": cm("a", "2")})
 	w.commit(nil, map[string]string{"c.yaml": cm("a", "3")})
@@ -240,7 +240,7 @@ func TestDeclaredTwice(t *testing.T) {
 }
 
 func TestBrokenFileTakesNothingElseDown(t *testing.T) {
-	w := newWorld(t)
+	w := newScene(t)
 	w.commit(w.ada, map[string]string{"good.yaml": cm("a", "1"), "bad.yaml": "a: [1\nb: {\n"})
 	s := w.sync()
 	if w.from(s, "a") == "" || len(s.Problems) != 1 || !strings.HasPrefix(s.Problems[0].String(), "bad.yaml:") {
@@ -249,7 +249,7 @@ func TestBrokenFileTakesNothingElseDown(t *testing.T) {
 }
 
 func TestOtherRenderersDirectories(t *testing.T) {
-	w := newWorld(t)
+	w := newScene(t)
 	w.commit(w.ada, map[string]string{"plain.yaml": cm("a", "1"), "k/base/b.yaml": cm("b", "1"), "chart/templates/c.yaml": cm("c", "1"), "chart/Chart.yaml": "name: x\n"})
 	s := w.sync()
 	if w.from(s, "b") == "" || w.from(s, "c") != "" {
@@ -270,7 +270,7 @@ func TestOtherRenderersDirectories(t *testing.T) {
 }
 
 func TestRestartNeedsNoGit(t *testing.T) {
-	w := newWorld(t)
+	w := newScene(t)
 	first := w.commit(w.ada, map[string]string{"a.yaml": cm("a", "1"), "s.yaml": cm("b", "1")})
 	w.sync()
 	w.now = w.now.Add(time.Hour)
@@ -306,7 +306,7 @@ func TestRestartNeedsNoGit(t *testing.T) {
 }
 
 func TestDamagedIndexIsBuiltAnew(t *testing.T) {
-	w := newWorld(t)
+	w := newScene(t)
 	first := w.commit(w.ada, map[string]string{"a.yaml": cm("a", "1")})
 	w.sync()
 	if err := w.tracker.Save(); err != nil {
@@ -333,7 +333,7 @@ func TestDamagedIndexIsBuiltAnew(t *testing.T) {
 }
 
 func TestRevisionOnlyMovesForward(t *testing.T) {
-	w := newWorld(t)
+	w := newScene(t)
 	first := w.commit(w.ada, map[string]string{"a.yaml": cm("a", "1")})
 	second := w.commit(w.ada, map[string]string{"a.yaml": cm("a", "2")})
 	w.sync()
@@ -363,8 +363,8 @@ func TestRevisionOnlyMovesForward(t *testing.T) {
 }
 
 func TestRequire(t *testing.T) {
-	build := func(t *testing.T) (*world, []string) {
-		w := newWorld(t)
+	build := func(t *testing.T) (*scene, []string) {
+		w := newScene(t)
 		return w, []string{
 			w.commit(w.ada, map[string]string{"a.yaml": cm("a", "1")}),
 			w.commit(nil, map[string]string{"b.yaml": cm("b", "1")}),
@@ -402,7 +402,7 @@ func TestRequire(t *testing.T) {
 }
 
 func TestTrustChanges(t *testing.T) {
-	w := newWorld(t)
+	w := newScene(t)
 	first := w.commit(w.ada, map[string]string{"a.yaml": cm("a", "1")})
 	alien := w.commit(w.alien, map[string]string{"a.yaml": cm("a", "2")})
 	s := w.sync()
@@ -431,7 +431,7 @@ func TestTrustChanges(t *testing.T) {
 }
 
 func TestNamespaceOfTheUnit(t *testing.T) {
-	w := newWorld(t)
+	w := newScene(t)
 	w.settings.Spec.Render = []v1alpha1.Render{{Path: "apps", Namespace: "shop"}, {Path: "apps/special", Namespace: "other"}}
 	bare := "{apiVersion: v1, kind: ConfigMap, metadata: {name: %s}}\n"
 	w.commit(w.ada, map[string]string{"apps/a.yaml": fmt.Sprintf(bare, "a"), "apps/special/b.yaml": fmt.Sprintf(bare, "b"), "elsewhere/c.yaml": fmt.Sprintf(bare, "c"),
@@ -458,7 +458,7 @@ func TestNamespaceOfTheUnit(t *testing.T) {
 }
 
 func TestLinksDeclareNothing(t *testing.T) {
-	w := newWorld(t)
+	w := newScene(t)
 	w.add(gitserver.CommitOptions{Files: map[string]string{"a.yaml": cm("a", "1"), "link.yaml": "a.yaml"}, Modes: map[string]uint32{"link.yaml": 0o120000},
 		Links: map[string]string{"sub.yaml": strings.Repeat("1", 40)}, Message: "x", Signer: w.ada})
 	s := w.sync()

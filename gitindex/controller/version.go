@@ -1,0 +1,309 @@
+package controller
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/gitward/gitward/gitindex/gitrepo"
+	"github.com/gitward/gitward/gitindex/object"
+)
+
+// directories lists, for every directory there ever was in a timeline, the
+// names that were ever in it. The root is "".
+type directories map[string][]string
+
+func directoriesOf(paths []string) directories {
+	d := directories{}
+	for _, p := range paths {
+		for p != "" {
+			dir, name := split(p)
+			if names := d[dir]; len(names) > 0 && names[len(names)-1] == name {
+				break // paths come sorted: what lies above is known too
+			}
+			d[dir] = append(d[dir], name)
+			p = dir
+		}
+	}
+	for dir, names := range d {
+		slices.Sort(names)
+		d[dir] = slices.Compact(names)
+	}
+	return d
+}
+
+func split(p string) (dir, name string) {
+	if i := strings.LastIndexByte(p, '/'); i >= 0 {
+		return p[:i], p[i+1:]
+	}
+	return "", p
+}
+
+// version is one version of a repository's tree, as a file system: the trusted
+// tree after one commit, or the tree as it would be if every commit counted.
+type version struct {
+	timeline *gitrepo.Timeline
+	dirs     directories
+	blobs    blobs
+	at       int  // the commits up to this one, itself included, make the tree
+	pending  bool // those that are not trusted count as well
+
+	known map[string]bool // directories that are, or are not, there
+}
+
+// touch is the last change that counts of a path.
+func (v *version) touch(p string) (gitrepo.Touch, bool) {
+	touches := v.timeline.Path(p)
+	n := sort.Search(len(touches), func(i int) bool { return touches[i].Index > v.at })
+	for n--; n >= 0; n-- {
+		if v.pending || v.timeline.Counts(touches[n].Index) {
+			return touches[n], !touches[n].Removed()
+		}
+	}
+	return gitrepo.Touch{}, false
+}
+
+// isDir reports whether anything lies below the path.
+func (v *version) isDir(dir string) bool {
+	if there, ok := v.known[dir]; ok {
+		return there
+	}
+	there := slices.ContainsFunc(v.dirs[dir], func(name string) bool {
+		p := join(dir, name)
+		_, file := v.touch(p)
+		return file || v.isDir(p)
+	})
+	if v.known == nil {
+		v.known = map[string]bool{}
+	}
+	v.known[dir] = there
+	return there
+}
+
+func join(dir, name string) string {
+	if dir == "" {
+		return name
+	}
+	return dir + "/" + name
+}
+
+// links bounds how many symbolic links one path may lead through.
+const links = 40
+
+var (
+	errOutside = errors.New("leads out of the repository")
+	errLinks   = errors.New("leads through too many symbolic links")
+)
+
+// resolve follows the symbolic links in a path, its last part too if follow is
+// set. The result names nothing outside the tree.
+func (v *version) resolve(name string, follow bool) (string, error) {
+	if !fs.ValidPath(name) {
+		return "", fs.ErrInvalid
+	}
+	rest, done := name, ""
+	if rest == "." {
+		return "", nil
+	}
+	for hops := 0; rest != ""; {
+		part, after, _ := strings.Cut(rest, "/")
+		p := join(done, part)
+		t, there := v.touch(p)
+		if !there || !(object.Entry{Mode: t.Mode}).IsSymlink() || after == "" && !follow {
+			done, rest = p, after
+			continue
+		}
+		if hops++; hops > links {
+			return "", errLinks
+		}
+		target, err := v.blobs.Blob(t.Blob)
+		if err != nil {
+			return "", err
+		}
+		if rest, err = leadsTo(done, string(target), after); err != nil {
+			return "", err
+		}
+		done = ""
+	}
+	return done, nil
+}
+
+// leadsTo is the path that a link in dir leads to, with what came after it.
+func leadsTo(dir, target, after string) (string, error) {
+	if path.IsAbs(target) {
+		return "", errOutside
+	}
+	p := path.Join(dir, target, after)
+	switch {
+	case p == "..", strings.HasPrefix(p, "../"):
+		return "", errOutside
+	case p == ".":
+		return "", nil
+	}
+	return p, nil
+}
+
+func pathError(op, name string, err error) error { return &fs.PathError{Op: op, Path: name, Err: err} }
+
+// Open opens a file or directory.
+func (v *version) Open(name string) (fs.File, error) {
+	info, err := v.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
+		entries, err := v.ReadDir(name)
+		if err != nil {
+			return nil, err
+		}
+		return &openDir{info, entries}, nil
+	}
+	data, err := v.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	return &openFile{info, bytes.NewReader(data)}, nil
+}
+
+// ReadFile reads a regular file.
+func (v *version) ReadFile(name string) ([]byte, error) {
+	p, err := v.resolve(name, true)
+	if err != nil {
+		return nil, pathError("read", name, err)
+	}
+	t, ok := v.touch(p)
+	switch {
+	case !ok && v.isDir(p):
+		return nil, pathError("read", name, errors.New("is a directory"))
+	case !ok, (object.Entry{Mode: t.Mode}).IsGitlink():
+		return nil, pathError("read", name, fs.ErrNotExist)
+	}
+	data, err := v.blobs.Blob(t.Blob)
+	if err != nil {
+		return nil, pathError("read", name, err)
+	}
+	return data, nil
+}
+
+// Stat follows symbolic links.
+func (v *version) Stat(name string) (fs.FileInfo, error) {
+	p, err := v.resolve(name, true)
+	if err != nil {
+		return nil, pathError("stat", name, err)
+	}
+	return v.info("stat", name, p)
+}
+
+// Lstat does not follow a symbolic link that the path itself is.
+func (v *version) Lstat(name string) (fs.FileInfo, error) {
+	p, err := v.resolve(name, false)
+	if err != nil {
+		return nil, pathError("lstat", name, err)
+	}
+	return v.info("lstat", name, p)
+}
+
+// ReadLink gives a symbolic link's target.
+func (v *version) ReadLink(name string) (string, error) {
+	p, err := v.resolve(name, false)
+	if err != nil {
+		return "", pathError("readlink", name, err)
+	}
+	t, ok := v.touch(p)
+	if !ok || !(object.Entry{Mode: t.Mode}).IsSymlink() {
+		return "", pathError("readlink", name, fs.ErrInvalid)
+	}
+	target, err := v.blobs.Blob(t.Blob)
+	return string(target), err
+}
+
+func (v *version) info(op, name, p string) (fs.FileInfo, error) {
+	if t, ok := v.touch(p); ok && !(object.Entry{Mode: t.Mode}).IsGitlink() {
+		return fileInfo{path.Base(name), modeOf(t.Mode)}, nil
+	}
+	if p == "" || v.isDir(p) {
+		return fileInfo{path.Base(name), fs.ModeDir | 0o755}, nil
+	}
+	return nil, pathError(op, name, fs.ErrNotExist)
+}
+
+func modeOf(mode uint32) fs.FileMode {
+	switch e := (object.Entry{Mode: mode}); {
+	case e.IsSymlink():
+		return fs.ModeSymlink | 0o777
+	case mode&0o111 != 0:
+		return 0o755
+	}
+	return 0o644
+}
+
+// ReadDir lists a directory, sorted by name. Submodules are left out.
+func (v *version) ReadDir(name string) ([]fs.DirEntry, error) {
+	dir, err := v.resolve(name, true)
+	if err != nil {
+		return nil, pathError("readdir", name, err)
+	}
+	if _, file := v.touch(dir); file || dir != "" && !v.isDir(dir) {
+		return nil, pathError("readdir", name, fs.ErrNotExist)
+	}
+	var out []fs.DirEntry
+	for _, child := range v.dirs[dir] {
+		if info, err := v.info("readdir", child, join(dir, child)); err == nil {
+			out = append(out, fs.FileInfoToDirEntry(info))
+		}
+	}
+	return out, nil
+}
+
+// fileInfo has no size: nothing that renders asks for one.
+type fileInfo struct {
+	name string
+	mode fs.FileMode
+}
+
+func (i fileInfo) Name() string       { return i.name }
+func (i fileInfo) Size() int64        { return 0 }
+func (i fileInfo) Mode() fs.FileMode  { return i.mode }
+func (i fileInfo) ModTime() time.Time { return time.Time{} }
+func (i fileInfo) IsDir() bool        { return i.mode.IsDir() }
+func (i fileInfo) Sys() any           { return nil }
+
+type openFile struct {
+	info fs.FileInfo
+	*bytes.Reader
+}
+
+func (f *openFile) Stat() (fs.FileInfo, error) { return f.info, nil }
+func (f *openFile) Close() error               { return nil }
+
+type openDir struct {
+	info    fs.FileInfo
+	entries []fs.DirEntry
+}
+
+func (d *openDir) Stat() (fs.FileInfo, error) { return d.info, nil }
+func (d *openDir) Close() error               { return nil }
+func (d *openDir) Read([]byte) (int, error) {
+	return 0, pathError("read", d.info.Name(), errors.New("is a directory"))
+}
+
+func (d *openDir) ReadDir(n int) ([]fs.DirEntry, error) {
+	if n <= 0 {
+		out := d.entries
+		d.entries = nil
+		return out, nil
+	}
+	if len(d.entries) == 0 {
+		return nil, io.EOF
+	}
+	n = min(n, len(d.entries))
+	out := d.entries[:n]
+	d.entries = d.entries[n:]
+	return out, nil
+}

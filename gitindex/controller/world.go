@@ -1,0 +1,396 @@
+package controller
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/gitward/gitward/gitindex"
+	"github.com/gitward/gitward/gitindex/canonical"
+	"github.com/gitward/gitward/gitindex/object"
+	"github.com/gitward/gitward/gitindex/render"
+)
+
+// Renderer makes objects of a unit. That it fails is the unit's affair: nothing
+// else is touched.
+type Renderer interface {
+	Render(src render.Sources, u render.Unit) (render.Output, error)
+}
+
+// rendering is one unit as it was rendered once.
+type rendering struct {
+	Unit   render.Unit
+	Inputs inputs
+	Output render.Output
+	Error  string // why nothing of it is traceable; empty if it went well
+	// From and Root say through what the unit was opened: see opener.
+	From, Root string
+}
+
+// world is all that an Origin declares at one version of its tree: the files
+// that are read as they stand, and the units, with those that objects of
+// either open in turn.
+type world struct {
+	version    *version
+	plain      []string // sorted
+	renderings map[string]*rendering
+	problems   []gitindex.Problem
+
+	objects map[gitindex.Ref]json.RawMessage // those that renderings may look up
+	owned   map[string]render.Tool           // the directories that are a tool's
+	claims  []claim
+	parts   parts
+}
+
+// readsAsItStands reports whether a file of a part counts by itself.
+func (w *world) readsAsItStands(p *part, file string) bool {
+	return p.standsAlone(file, w.owned) && !w.taken(file, file)
+}
+
+// layout is what readsAsItStands depends on, in short.
+func (w *world) layout() string {
+	b, err := json.Marshal([]any{w.owned, w.claims})
+	if err != nil {
+		panic(fmt.Sprintf("directories cannot be written as JSON: %v", err))
+	}
+	return printOf(b)
+}
+
+// Bounds of what one Origin may open. They are far above what people have, and
+// end what would go round in circles.
+const (
+	mostUnits  = 5_000
+	mostRounds = 25
+)
+
+// evaluator finds worlds. One goroutine uses it.
+type evaluator struct {
+	url       string
+	branch    string
+	parts     parts
+	cluster   render.Cluster
+	schemas   *canonical.Schemas
+	reader    *reader
+	renderer  Renderer
+	elsewhere elsewhere
+	dirs      directories
+	// eligible and markers are the paths of the timeline that may be plain
+	// files, and those that make a directory a tool's. Sorted.
+	eligible, markers []string
+
+	seen     map[object.ID][]render.Object   // of a blob: what opens units or is looked up
+	bases    map[object.ID]kustomizationFile // of a kustomization's blob
+	memo     map[string]*rendering           // the latest of each unit
+	rendered int                             // how many renderings were made
+}
+
+func newEvaluator(s *Settings, paths []string, schemas *canonical.Schemas, r *reader) *evaluator {
+	e := &evaluator{url: s.Spec.URL, parts: newParts(s.Spec.Render), schemas: schemas, reader: r,
+		renderer: s.Renderer, elsewhere: s.Elsewhere, dirs: directoriesOf(paths), memo: map[string]*rendering{}}
+	if e.elsewhere == nil {
+		e.elsewhere = nothing{}
+	}
+	if e.renderer == nil {
+		e.renderer = noRenderer{}
+	}
+	if s.Spec.Ref != nil {
+		e.branch = s.Spec.Ref.Branch
+	}
+	if c := s.Spec.Cluster; c != nil {
+		e.cluster = render.Cluster{KubeVersion: c.KubeVersion, APIVersions: c.APIVersions}
+	}
+	for _, p := range paths {
+		if _, ok := marker(p); ok {
+			e.markers = append(e.markers, p)
+		}
+		if _, ok := e.parts.of(p); ok && render.Eligible(p) {
+			e.eligible = append(e.eligible, p)
+		}
+	}
+	return e
+}
+
+// noRenderer stands where none was given.
+type noRenderer struct{}
+
+func (noRenderer) Render(render.Sources, render.Unit) (render.Output, error) {
+	return render.Output{}, errors.New("this process renders nothing")
+}
+
+// at finds the world at a version. A unit whose inputs are the same as when it
+// was last rendered is not rendered again.
+func (e *evaluator) at(v *version) *world {
+	w := &world{version: v, owned: e.owned(v), parts: e.parts}
+	r := e.survey(w)
+	e.open(w, r)
+	if w.claims = e.claimsOf(w); len(w.claims) > 0 {
+		e.open(w, r.without(w))
+	}
+	return w
+}
+
+// roots are what an Origin declares by itself, before anything is opened.
+type roots struct {
+	units    []render.Unit
+	files    []string
+	problems []gitindex.Problem
+}
+
+// without leaves out what opened units render: see claim.
+func (r *roots) without(w *world) *roots {
+	return &roots{
+		units:    slices.DeleteFunc(slices.Clone(r.units), func(u render.Unit) bool { return w.taken(u.Path, u.ID) }),
+		files:    slices.DeleteFunc(slices.Clone(r.files), func(f string) bool { return w.taken(f, f) }),
+		problems: slices.DeleteFunc(slices.Clone(r.problems), func(p gitindex.Problem) bool { return w.taken(p.Path, p.Path) }),
+	}
+}
+
+// open renders the roots, and what their objects open, until nothing new comes.
+func (e *evaluator) open(w *world, r *roots) {
+	w.plain, w.renderings, w.problems = r.files, map[string]*rendering{}, slices.Clone(r.problems)
+	src := &sources{tree: w.version, elsewhere: e.elsewhere, declares: func(ref gitindex.Ref) json.RawMessage { return w.objects[ref] }}
+	fixed, standing := e.fromFiles(w.version, r.files)
+	w.objects = standing
+	for round := 0; ; round++ {
+		wanted := e.wanted(w, r.units, fixed)
+		changed := len(wanted) != len(w.renderings)
+		next := make(map[string]*rendering, len(wanted))
+		for _, id := range slices.Sorted(maps.Keys(wanted)) {
+			next[id] = e.render(src, wanted[id])
+			changed = changed || next[id] != w.renderings[id]
+		}
+		w.renderings = next
+		w.objects = e.lookups(standing, next)
+		if !changed {
+			return
+		}
+		if round == mostRounds {
+			w.problems = append(w.problems, gitindex.Problem{Message: "the Flux and Argo CD objects of the repository open each other without end; what they open is left out"})
+			w.renderings = map[string]*rendering{}
+			return
+		}
+	}
+}
+
+// request is a unit that is to be rendered, with where it comes from.
+type request struct {
+	unit       render.Unit
+	from, root string
+	refused    string // why it is not rendered
+}
+
+// wanted are the units of the roots and all that the objects at hand open.
+func (e *evaluator) wanted(w *world, units []render.Unit, fixed []opener) map[string]request {
+	wanted := map[string]request{}
+	for _, u := range units {
+		wanted[u.ID] = request{unit: u, root: u.ID}
+	}
+	openers := slices.Clone(fixed)
+	for _, id := range slices.Sorted(maps.Keys(w.renderings)) {
+		r := w.renderings[id]
+		openers = append(openers, e.openersOf(r)...)
+	}
+	slices.SortStableFunc(openers, func(a, b opener) int { return strings.Compare(a.id(), b.id()) })
+	for i := range openers {
+		o := &openers[i]
+		id := o.id()
+		if old, twice := wanted[id]; twice {
+			// One object from two places with two contents: either may be what the
+			// applier sees, so neither is taken for it.
+			if !bytes.Equal(old.unit.Opener, o.json) {
+				old.refused = fmt.Sprintf("is declared differently in %s and in %s", old.from, o.from)
+				wanted[id] = old
+			}
+			continue
+		}
+		if len(wanted) == mostUnits {
+			break
+		}
+		ours, why := e.takes(w, o)
+		if !ours {
+			continue
+		}
+		wanted[id] = request{unit: o.unit(e.cluster), from: o.from, root: o.root, refused: why}
+	}
+	return wanted
+}
+
+// takes reports whether an opener's content is this repository's, and why it
+// cannot be rendered although it is.
+func (e *evaluator) takes(w *world, o *opener) (ours bool, refused string) {
+	for _, c := range o.contents() {
+		url, branch := c.repoURL, c.revision
+		if c.object.Kind == "GitRepository" {
+			url, branch = gitRepository(w.objects[c.object])
+		}
+		switch {
+		case c.chart, url == "":
+			// A chart is pinned by itself; a source that nobody declares is the
+			// one that applied it.
+		case !sameRepository(url, e.url):
+			return true, fmt.Sprintf("takes its content from %s, which is not this Origin's repository", gitindex.Clean(url, 200))
+		case branch != "" && branch != "HEAD" && e.branch != "" && branch != e.branch:
+			return true, fmt.Sprintf("follows %s, and this Origin %s", gitindex.Clean(branch, 100), e.branch)
+		}
+	}
+	return true, ""
+}
+
+// gitRepository is the URL and branch of a Flux GitRepository.
+func gitRepository(raw json.RawMessage) (url, branch string) {
+	var r struct {
+		Spec struct {
+			URL string `json:"url"`
+			Ref struct {
+				Branch string `json:"branch"`
+			} `json:"ref"`
+		} `json:"spec"`
+	}
+	if raw == nil || json.Unmarshal(raw, &r) != nil {
+		return "", ""
+	}
+	return r.Spec.URL, r.Spec.Ref.Branch
+}
+
+// render renders a unit, or finds that it need not.
+func (e *evaluator) render(src *sources, q request) *rendering {
+	if old := e.memo[q.unit.ID]; old != nil && q.refused == "" && old.From == q.from && old.Root == q.root &&
+		sameUnit(&old.Unit, &q.unit) && src.fits(old.Inputs) {
+		return old
+	}
+	r := &rendering{Unit: q.unit, Inputs: inputs{}, From: q.from, Root: q.root, Error: q.refused}
+	if q.refused == "" {
+		e.rendered++
+		var err error
+		if r.Output, err = e.renderer.Render(&recorder{sources: src, read: r.Inputs}, q.unit); err != nil {
+			r.Output, r.Error = render.Output{Problems: r.Output.Problems}, err.Error()
+		}
+	}
+	if old := e.memo[q.unit.ID]; old != nil && old.same(r) {
+		return old // so that the rounds come to an end
+	}
+	e.memo[q.unit.ID] = r
+	return r
+}
+
+func sameUnit(a, b *render.Unit) bool {
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	return errX == nil && errY == nil && bytes.Equal(x, y)
+}
+
+func (r *rendering) same(o *rendering) bool {
+	if !sameUnit(&r.Unit, &o.Unit) || r.Error != o.Error || r.From != o.From || r.Root != o.Root ||
+		!maps.Equal(r.Inputs, o.Inputs) || len(r.Output.Objects) != len(o.Output.Objects) {
+		return false
+	}
+	for i := range r.Output.Objects {
+		if !bytes.Equal(r.Output.Objects[i].JSON, o.Output.Objects[i].JSON) {
+			return false
+		}
+	}
+	return true
+}
+
+// refIn is an object's address; ns is for one that names no namespace.
+func (e *evaluator) refIn(o *render.Object, ns string) gitindex.Ref {
+	ref := gitindex.Ref{Group: o.Group, Kind: o.Kind, Name: o.Name, Namespace: or(o.Namespace, ns)}
+	if e.schemas.Scope(o.Group, o.Kind) == canonical.Cluster {
+		ref.Namespace = ""
+	}
+	return ref
+}
+
+// namespaceOf is for objects of a rendering that name none.
+func (r *rendering) namespace() string { return or(r.Output.Namespace, r.Unit.Namespace) }
+
+func (e *evaluator) openersOf(r *rendering) []opener {
+	var out []opener
+	for i := range r.Output.Objects {
+		if o, ok := e.opener(&r.Output.Objects[i], r.namespace()); ok {
+			o.from, o.root = r.Unit.ID, r.Root
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+func (e *evaluator) opener(o *render.Object, ns string) (opener, bool) {
+	tool := opens(o.Group, o.Kind)
+	if tool == "" {
+		return opener{}, false
+	}
+	ref := e.refIn(o, ns)
+	raw, err := withNamespace(o.JSON, o.Namespace, ref.Namespace)
+	if err != nil {
+		return opener{}, false
+	}
+	return opener{ref: ref, tool: tool, json: raw}, true
+}
+
+// fromFiles reads, of the files that are read as they stand, what opens units
+// and what may be looked up.
+func (e *evaluator) fromFiles(v *version, files []string) ([]opener, map[gitindex.Ref]json.RawMessage) {
+	var openers []opener
+	objects := map[gitindex.Ref]json.RawMessage{}
+	for _, f := range files {
+		t, ok := v.touch(f)
+		if !ok || unreadableMode(t.Mode) != "" {
+			continue
+		}
+		p, _ := e.parts.of(f)
+		found := e.interesting(f, t.Blob)
+		for i := range found {
+			if o, ok := e.opener(&found[i], p.namespace); ok {
+				o.from, o.root = f, f
+				openers = append(openers, o)
+				continue
+			}
+			e.keep(objects, &found[i], p.namespace)
+		}
+	}
+	return openers, objects
+}
+
+func (e *evaluator) keep(objects map[gitindex.Ref]json.RawMessage, o *render.Object, ns string) {
+	if !lookedUp(o.Group, o.Kind) {
+		return
+	}
+	ref := e.refIn(o, ns)
+	if raw, err := withNamespace(o.JSON, o.Namespace, ref.Namespace); err == nil {
+		objects[ref] = raw
+	}
+}
+
+func (e *evaluator) interesting(path string, blob object.ID) []render.Object {
+	if found, ok := e.seen[blob]; ok {
+		return found
+	}
+	var found []render.Object
+	for _, o := range e.reader.read(path, blob).objects {
+		if opens(o.Group, o.Kind) != "" || lookedUp(o.Group, o.Kind) {
+			found = append(found, o)
+		}
+	}
+	e.seen[blob] = found
+	return found
+}
+
+// lookups are the objects that renderings may ask for: those of the files, and
+// those that units rendered.
+func (e *evaluator) lookups(standing map[gitindex.Ref]json.RawMessage, renderings map[string]*rendering) map[gitindex.Ref]json.RawMessage {
+	out := maps.Clone(standing)
+	for _, id := range slices.Sorted(maps.Keys(renderings)) {
+		r := renderings[id]
+		for i := range r.Output.Objects {
+			if o := &r.Output.Objects[i]; len(o.Holes) == 0 {
+				e.keep(out, o, r.namespace())
+			}
+		}
+	}
+	return out
+}
