@@ -1,0 +1,179 @@
+package worker
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"io/fs"
+	"path"
+	"time"
+
+	"github.com/gitward/gitward/gitindex"
+	"github.com/gitward/gitward/gitindex/render"
+)
+
+// remote are the Sources as the child has them: every read is a question to the
+// parent. What was asked once in a rendering is not asked again.
+type remote struct {
+	line *line
+	tree *remoteTree
+	dead error // the parent does not answer any more
+}
+
+func newRemote(l *line) *remote {
+	r := &remote{line: l}
+	r.tree = &remoteTree{remote: r, known: map[question]*answer{}}
+	return r
+}
+
+func (r *remote) ask(m message) *answer {
+	a := &answer{}
+	if r.dead == nil {
+		if r.dead = r.line.out.Encode(&m); r.dead == nil {
+			r.dead = r.line.in.Decode(a)
+		}
+	}
+	if r.dead != nil {
+		return &answer{Err: failureOf(r.dead)}
+	}
+	return a
+}
+
+// Tree is the repository's.
+func (r *remote) Tree() fs.FS { return r.tree }
+
+// Chart asks for a chart from elsewhere.
+func (r *remote) Chart(ref render.ChartRef) (fs.FS, render.Pin, error) {
+	return r.handedOut(r.ask(message{Op: opChart, Ref: ref}))
+}
+
+// Base asks for a kustomize base from elsewhere.
+func (r *remote) Base(url string) (fs.FS, render.Pin, error) {
+	return r.handedOut(r.ask(message{Op: opBase, Name: url}))
+}
+
+func (r *remote) handedOut(a *answer) (fs.FS, render.Pin, error) {
+	if a.Err != nil {
+		return nil, a.Pin, a.Err
+	}
+	return &remoteTree{remote: r, number: a.Tree, known: map[question]*answer{}}, a.Pin, nil
+}
+
+// Declared asks for an object of the Origin.
+func (r *remote) Declared(ref gitindex.Ref) (json.RawMessage, error) {
+	a := r.ask(message{Op: opDeclared, Object: ref})
+	return a.Data, a.Err.err()
+}
+
+// remoteTree is one of the parent's file systems.
+type remoteTree struct {
+	remote *remote
+	number int
+	known  map[question]*answer
+}
+
+type question struct {
+	op   op
+	name string
+}
+
+func (t *remoteTree) ask(o op, name string) *answer {
+	key := question{o, name}
+	if a := t.known[key]; a != nil {
+		return a
+	}
+	a := t.remote.ask(message{Op: o, Tree: t.number, Name: name})
+	t.known[key] = a
+	return a
+}
+
+// Open opens a file or directory.
+func (t *remoteTree) Open(name string) (fs.File, error) {
+	info, err := t.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
+		entries, err := t.ReadDir(name)
+		return &openDir{info, entries}, err
+	}
+	data, err := t.ReadFile(name)
+	return &openFile{info, bytes.NewReader(data)}, err
+}
+
+// ReadFile reads a file. The caller may change what it gets.
+func (t *remoteTree) ReadFile(name string) ([]byte, error) {
+	a := t.ask(opReadFile, name)
+	return bytes.Clone(a.Data), a.Err.err()
+}
+
+// ReadDir lists a directory.
+func (t *remoteTree) ReadDir(name string) ([]fs.DirEntry, error) {
+	a := t.ask(opReadDir, name)
+	var out []fs.DirEntry
+	for _, e := range a.Entries {
+		out = append(out, fs.FileInfoToDirEntry(info{e}))
+	}
+	return out, a.Err.err()
+}
+
+// Stat follows symbolic links.
+func (t *remoteTree) Stat(name string) (fs.FileInfo, error) { return t.info(opStat, name) }
+
+// Lstat does not.
+func (t *remoteTree) Lstat(name string) (fs.FileInfo, error) { return t.info(opLstat, name) }
+
+func (t *remoteTree) info(o op, name string) (fs.FileInfo, error) {
+	a := t.ask(o, name)
+	if a.Err != nil {
+		return nil, a.Err
+	}
+	if len(a.Entries) != 1 {
+		return nil, &fs.PathError{Op: "stat", Path: name, Err: fs.ErrInvalid}
+	}
+	return info{entry{path.Base(name), a.Entries[0].Mode}}, nil
+}
+
+// ReadLink gives a link's target.
+func (t *remoteTree) ReadLink(name string) (string, error) {
+	a := t.ask(opReadLink, name)
+	return string(a.Data), a.Err.err()
+}
+
+type info struct{ entry }
+
+func (i info) Name() string       { return i.entry.Name }
+func (i info) Size() int64        { return 0 }
+func (i info) Mode() fs.FileMode  { return i.entry.Mode }
+func (i info) ModTime() time.Time { return time.Time{} }
+func (i info) IsDir() bool        { return i.entry.Mode.IsDir() }
+func (i info) Sys() any           { return nil }
+
+type openFile struct {
+	info fs.FileInfo
+	*bytes.Reader
+}
+
+func (f *openFile) Stat() (fs.FileInfo, error) { return f.info, nil }
+func (f *openFile) Close() error               { return nil }
+
+type openDir struct {
+	info    fs.FileInfo
+	entries []fs.DirEntry
+}
+
+func (d *openDir) Stat() (fs.FileInfo, error) { return d.info, nil }
+func (d *openDir) Close() error               { return nil }
+func (d *openDir) Read([]byte) (int, error)   { return 0, fs.ErrInvalid }
+
+func (d *openDir) ReadDir(n int) ([]fs.DirEntry, error) {
+	out := d.entries
+	if n > 0 {
+		if len(out) == 0 {
+			return nil, io.EOF
+		}
+		out = out[:min(n, len(out))]
+	}
+	d.entries = d.entries[len(out):]
+	return out, nil
+}

@@ -1,0 +1,100 @@
+// Package worker answers: who renders a unit, and what may it touch?
+//
+// Rendering runs templates and programs that people wrote into Git. So it is
+// done in a child process that holds nothing: no environment, no file but two
+// pipes, no network, no way to start a program, a bound on memory and on time.
+// What it reads it asks of its parent, which thereby knows all that a unit
+// depends on. If it dies, one unit is not traceable; nothing else is touched.
+package worker
+
+import (
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/gitward/gitward/gitindex"
+	"github.com/gitward/gitward/gitindex/render"
+	"github.com/gitward/gitward/gitindex/render/helm"
+	"github.com/gitward/gitward/gitindex/render/jsonnet"
+	"github.com/gitward/gitward/gitindex/render/kustomize"
+)
+
+// Local renders in the calling process: the child does, and tests.
+type Local struct{}
+
+// Render makes the objects of a unit.
+func (Local) Render(src render.Sources, u render.Unit) (render.Output, error) {
+	build, ok := tools[u.Tool]
+	if !ok {
+		return render.Output{}, fmt.Errorf("there is no renderer for %s", u.Tool)
+	}
+	return build(src, u)
+}
+
+type builder func(render.Sources, render.Unit) (render.Output, error)
+
+var tools = map[render.Tool]builder{
+	render.Kustomize: buildKustomize,
+	render.Helm:      buildHelm,
+	render.Jsonnet:   buildJsonnet,
+}
+
+func buildKustomize(src render.Sources, u render.Unit) (render.Output, error) {
+	return kustomize.Render(src, u.Path, kustomize.Options{Restrict: true})
+}
+
+// buildHelm renders a chart of the tree. A release that the Origin leaves
+// without a name has that of the chart's directory.
+func buildHelm(src render.Sources, u render.Unit) (render.Output, error) {
+	o := render.HelmOptions{}
+	if u.Helm != nil {
+		o = *u.Helm
+	}
+	if o.ReleaseName == "" {
+		if u.Path == "" {
+			return render.Output{}, fmt.Errorf("is a chart at the root of the repository: spec.render must name its release")
+		}
+		o.ReleaseName = path.Base(u.Path)
+	}
+	if o.Namespace == "" {
+		o.Namespace = u.Namespace
+	}
+	objects, err := helm.Build(src, src.Tree(), u.Path, o, u.Cluster)
+	return render.Output{Objects: objects, Level: gitindex.Rendered, Namespace: o.Namespace,
+		Applier: &gitindex.Applier{HelmRelease: o.ReleaseName, HelmNamespace: o.Namespace}}, err
+}
+
+// buildJsonnet evaluates one file, or each .jsonnet file of a directory.
+func buildJsonnet(src render.Sources, u render.Unit) (render.Output, error) {
+	o := render.JsonnetOptions{}
+	if u.Jsonnet != nil {
+		o = *u.Jsonnet
+	}
+	files := []string{u.Path}
+	dir := u.Path
+	if dir == "" {
+		dir = "."
+	}
+	if info, err := fs.Stat(src.Tree(), dir); err == nil && info.IsDir() {
+		entries, err := fs.ReadDir(src.Tree(), dir)
+		if err != nil {
+			return render.Output{}, err
+		}
+		files = nil
+		for _, e := range entries {
+			if strings.HasSuffix(e.Name(), ".jsonnet") {
+				files = append(files, path.Join(u.Path, e.Name()))
+			}
+		}
+	}
+	out := render.Output{Level: gitindex.Rendered}
+	for _, f := range files {
+		objects, err := jsonnet.Build(src, f, o)
+		if err != nil {
+			return render.Output{}, err
+		}
+		out.Objects = append(out.Objects, objects...)
+	}
+	return out, nil
+}
