@@ -138,6 +138,9 @@ func (s *source) inner(key, value string) {
 
 func scalar(value []byte) string {
 	text := string(bytes.TrimSpace(value))
+	if anchor, rest, found := strings.Cut(text, " "); found && strings.HasPrefix(anchor, "&") {
+		text = rest
+	}
 	if text, _, found := strings.Cut(text, " #"); found {
 		return strings.Trim(strings.TrimSpace(text), `"'`)
 	}
