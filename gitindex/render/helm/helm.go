@@ -7,6 +7,7 @@
 package helm
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 
@@ -27,16 +28,32 @@ type Release struct {
 	// It is called once for each rendering and must do the same each time.
 	Set func(values map[string]any) error
 	// Version gives the chart's version in place of the one in Chart.yaml.
-	Version func(version string) string
+	Version func(version string) (string, error)
+	// Defaults are values in place of those in the chart's values.yaml.
+	Defaults map[string]any
+	// Printed says that hooks are read from what "helm template" prints, as Argo
+	// CD does, and not handed over one by one, as Helm does when it installs: a
+	// block of text that ends a document then ends with a line break.
+	Printed bool
 }
 
 // Document is one YAML document that Helm would hand to its client.
 type Document struct {
 	Template string // as Helm names it: "shop/charts/redis/templates/a.yaml"
 	Path     string // the nearest source in the tree
-	Text     []byte
+	Text     []byte // as the template has it: see Sent
 	Hook     bool
+	printed  bool
 	Bare     bool // of a crds directory
+}
+
+// Sent is the text as Helm's client reads it: the documents of a manifest are
+// joined, each with a line break after it, and a hook stands alone.
+func (d Document) Sent() []byte {
+	if d.Hook && !d.printed || d.Bare {
+		return d.Text
+	}
+	return append(bytes.Clone(d.Text), '\n')
 }
 
 // Build renders one chart. The objects of its crds directories come first, then
@@ -67,7 +84,11 @@ func (r Release) Documents() ([]Document, error) {
 			return nil, fmt.Errorf("rendering the chart %s: %w", r.name(), err)
 		}
 	}
-	return append(first.crds, first.documents()...), nil
+	all := append(first.crds, first.documents()...)
+	for i := range all {
+		all[i].printed = r.Printed
+	}
+	return all, nil
 }
 
 // name is what people call the chart.

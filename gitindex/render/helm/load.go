@@ -44,8 +44,8 @@ func (r Release) load() (*loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.Version != nil {
-		c.Metadata.Version = r.Version(c.Metadata.Version)
+	if err := r.amend(c); err != nil {
+		return nil, err
 	}
 	l := &loaded{chart: c, places: map[string]string{}}
 	l.places[c.Name()] = c.Name()
@@ -53,6 +53,17 @@ func (r Release) load() (*loaded, error) {
 		l.place(c.Name(), r.Dir, read)
 	}
 	return l, r.depend(l, read)
+}
+
+// amend gives the chart the version and values that it is packaged with.
+func (r Release) amend(c *chart.Chart) (err error) {
+	if r.Defaults != nil {
+		c.Values = loader.MergeMaps(nil, r.Defaults)
+	}
+	if r.Version != nil {
+		c.Metadata.Version, err = r.Version(c.Metadata.Version)
+	}
+	return err
 }
 
 // assemble is a chart of its files.

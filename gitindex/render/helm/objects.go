@@ -24,7 +24,7 @@ func objects(documents []Document) ([]render.Object, error) {
 // Objects are those of the document. Helm refuses a whole release for one
 // document that it cannot read.
 func (d Document) Objects() ([]render.Object, error) {
-	found, problems := render.Read(d.Text, render.Limits{})
+	found, problems := render.Read(d.Sent(), render.Limits{})
 	if len(problems) > 0 {
 		return nil, fmt.Errorf("%s, line %d of a document as it was rendered: %s",
 			gitindex.Clean(d.Template, 200), problems[0].Line, problems[0].Message)
