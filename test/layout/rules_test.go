@@ -26,6 +26,7 @@ var rooms = map[string]room{
 	"gitindex/gitrepo":     {imports: []string{"gitindex", "gitindex/object"}, quiet: true},
 	"gitindex/signature":   {imports: []string{"gitindex", "gitindex/object"}, quiet: true},
 	"gitindex/render":      {imports: []string{"gitindex"}, quiet: true},
+	"gitindex/elsewhere":   {imports: []string{"gitindex", "gitindex/render"}, quiet: true}, // it provides charts and bases for render.Sources
 	"gitindex/canonical":   {imports: []string{"gitindex"}, quiet: true},
 	"gitindex/controller":  {imports: []string{"api/v1alpha1", "gitindex", "gitindex/object", "gitindex/gitrepo", "gitindex/signature", "gitindex/render", "gitindex/canonical"}},
 	"policy":               {imports: []string{"gitindex"}, quiet: true},
