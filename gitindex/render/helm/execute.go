@@ -39,7 +39,7 @@ func (l *loaded) execute(values common.Values, w *world, o render.HelmOptions) (
 	e := engine.Engine{CustomTemplateFuncs: w.functions()}
 	rendered, err := e.RenderWithContext(context.Background(), l.chart, values)
 	if err != nil {
-		return nil, errors.New(gitindex.Clean(err.Error(), 400))
+		return nil, brief(err)
 	}
 	size := 0
 	out := &rendering{templates: map[string][]Document{}}
@@ -65,6 +65,16 @@ func (l *loaded) execute(values common.Values, w *world, o render.HelmOptions) (
 		out.crds = l.crds()
 	}
 	return out, nil
+}
+
+// brief keeps the ends of an engine's error: where it began, and what it was.
+// Between them stands each template that includes the next.
+func brief(err error) error {
+	text := []rune(gitindex.Clean(err.Error(), 1<<20))
+	if len(text) > 500 {
+		text = slices.Concat(text[:200], []rune(" … "), text[len(text)-300:])
+	}
+	return errors.New(string(text))
 }
 
 // crds are the files of the crds directories, which are no templates.
