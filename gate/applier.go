@@ -1,6 +1,8 @@
 package gate
 
 import (
+	"strings"
+
 	"github.com/gitward/gitward/gitindex"
 )
 
@@ -12,8 +14,14 @@ const (
 	lastApplied      = "kubectl.kubernetes.io/last-applied-configuration"
 	fluxName         = "kustomize.toolkit.fluxcd.io/name"
 	fluxNamespace    = "kustomize.toolkit.fluxcd.io/namespace"
+	fluxHelmName     = "helm.toolkit.fluxcd.io/name"
+	fluxHelmSpace    = "helm.toolkit.fluxcd.io/namespace"
 	argoTracking     = "argocd.argoproj.io/tracking-id"
 	argoInstallation = "argocd.argoproj.io/installation-id"
+	argoHook         = "argocd.argoproj.io/hook-finalizer"
+	helmManagedBy    = "app.kubernetes.io/managed-by"
+	helmName         = "meta.helm.sh/release-name"
+	helmSpace        = "meta.helm.sh/release-namespace"
 )
 
 func applierReason(c *comparison, v values) bool {
@@ -21,12 +29,16 @@ func applierReason(c *comparison, v values) bool {
 		return false
 	}
 	switch field := c.path[1].name; {
+	case field == "ownerReferences" && len(c.path) == 2:
+		return c.isOwnedBySet(v.new)
 	case len(c.path) != 3:
 		return false
 	case field == "annotations" && c.path[2].name == lastApplied:
 		return equal(v.old, v.new) || c.isLastApplied(text(v.new))
 	case field == "labels", field == "annotations":
 		return v.new == any(c.decorations()[field+"/"+c.path[2].name]) && v.new != any("")
+	case field == "finalizers":
+		return v.new == any(argoHook) && c.isArgoHook()
 	}
 	return false
 }
@@ -34,7 +46,8 @@ func applierReason(c *comparison, v values) bool {
 // decorations are the labels and annotations that the manifest's applier adds,
 // by "labels/key" or "annotations/key".
 func (c *comparison) decorations() map[string]string {
-	a := c.manifest.Applier
+	m := c.manifest
+	a := m.Applier
 	if a == nil {
 		return nil
 	}
@@ -43,23 +56,83 @@ func (c *comparison) decorations() map[string]string {
 		d["labels/"+fluxName] = a.FluxName
 		d["labels/"+fluxNamespace] = a.FluxNamespace
 	}
+	if a.FluxHelmName != "" {
+		d["labels/"+fluxHelmName] = a.FluxHelmName
+		d["labels/"+fluxHelmSpace] = a.FluxHelmNamespace
+	}
+	if a.HelmRelease != "" && !m.Hook && !m.Bare {
+		d["labels/"+helmManagedBy] = "Helm"
+		d["annotations/"+helmName] = a.HelmRelease
+		d["annotations/"+helmSpace] = a.HelmNamespace
+	}
 	if a.ArgoApplication != "" {
-		ref := c.subject.ref
-		if a.ArgoInstanceLabel != "" {
-			d["labels/"+a.ArgoInstanceLabel] = a.ArgoApplication
-		} else {
-			d["annotations/"+argoTracking] = trackingID(a.ArgoApplication, ref)
-		}
-		if a.ArgoInstallationID != "" {
-			d["annotations/"+argoInstallation] = a.ArgoInstallationID
-		}
+		argoTracks(d, a, c.subject.ref)
 	}
 	return d
+}
+
+// argoTracks adds what Argo CD finds its objects by: an annotation, or a label, or
+// both (argo-cd, util/argo/resource_tracking.go). A cluster-scoped object has the
+// destination's namespace in its tracking id.
+func argoTracks(d map[string]string, a *gitindex.Applier, ref gitindex.Ref) {
+	if a.ArgoInstanceLabel != "" {
+		d["labels/"+a.ArgoInstanceLabel] = labelValue(a.ArgoApplication)
+	}
+	if ref.Namespace == "" {
+		ref.Namespace = a.ArgoNamespace
+	}
+	d["annotations/"+argoTracking] = trackingID(a.ArgoApplication, ref)
+	if a.ArgoInstallationID != "" {
+		d["annotations/"+argoInstallation] = a.ArgoInstallationID
+	}
+}
+
+// labelValue cuts a name to what a label may hold, as Argo CD does.
+func labelValue(name string) string {
+	const most = 63
+	if len(name) <= most {
+		return name
+	}
+	return strings.TrimRight(name[:most], "-_.")
 }
 
 // trackingID is Argo CD's: <application>:<group>/<kind>:<namespace>/<name>.
 func trackingID(app string, ref gitindex.Ref) string {
 	return app + ":" + ref.Group + "/" + ref.Kind + ":" + ref.Namespace + "/" + ref.Name
+}
+
+// isArgoHook: Argo CD holds its hooks by a finalizer until they are done with.
+func (c *comparison) isArgoHook() bool {
+	a := c.manifest.Applier
+	return a != nil && a.ArgoApplication != "" && c.manifest.Hook
+}
+
+// isOwnedBySet: the controller that makes the object of a declared one names that
+// as its owner, and nothing else.
+func (c *comparison) isOwnedBySet(v any) bool {
+	declared, refs := c.manifest.Owner, asList(v)
+	if declared == nil || len(refs) != 1 {
+		return false
+	}
+	r, _ := refs[0].(map[string]any)
+	uid := text(at(r, "uid"))
+	if len(r) != 6 || uid == "" || at(r, "controller") != any(true) || at(r, "blockOwnerDeletion") != any(true) {
+		return false
+	}
+	named := gitindex.Ref{Group: groupOf(text(at(r, "apiVersion"))), Kind: text(at(r, "kind")), Namespace: declared.Namespace, Name: text(at(r, "name"))}
+	return named == *declared && c.mayBe(*declared, uid)
+}
+
+// mayBe reports whether nothing live speaks against the object having this uid.
+func (c *comparison) mayBe(ref gitindex.Ref, uid string) bool {
+	if c.tracing == nil || c.tracing.view.Live == nil {
+		return true
+	}
+	if o := c.tracing.view.Live.Object(uid); o != nil {
+		return o.Ref == ref
+	}
+	o := c.tracing.view.Live.Find(ref)
+	return o == nil || o.UID == uid
 }
 
 // isLastApplied reports whether the annotation is what client-side apply
@@ -85,7 +158,39 @@ func (c *comparison) isLastApplied(annotation string) bool {
 	if annotations, ok := dig(raw, "metadata", "annotations").(map[string]any); ok {
 		delete(annotations, lastApplied) // kubectl leaves out a file's own
 	}
-	return equal(appliedForm(applied, c.subject.ref), appliedForm(raw, c.subject.ref))
+	if c.isArgoHook() {
+		dropFinalizer(applied, argoHook)
+	}
+	a, r := appliedForm(applied, c.subject.ref), appliedForm(raw, c.subject.ref)
+	return equal(a, r) || c.isOpen() && c.differsInHoles(a, r)
+}
+
+// dropFinalizer takes the last finalizer off, if it is this one: appliers append.
+func dropFinalizer(obj map[string]any, name string) {
+	meta, _ := obj["metadata"].(map[string]any)
+	list := asList(at(meta, "finalizers"))
+	switch n := len(list); {
+	case n == 0 || list[n-1] != any(name):
+	case n == 1:
+		delete(meta, "finalizers")
+	default:
+		meta["finalizers"] = list[:n-1]
+	}
+}
+
+// differsInHoles reports whether what was applied is the manifest but for values
+// that are left open.
+func (c *comparison) differsInHoles(applied, raw any) bool {
+	holes := &comparison{tracing: c.tracing, manifest: c.manifest, subject: &subject{ref: c.subject.ref, shape: c.subject.shape},
+		declared: func() any { return raw }}
+	holes.only = func(v values) bool { return v.new != absent && holes.holeReason(v) }
+	holes.fields(c.subject.shape, absent, applied, raw)
+	return len(holes.violations) == 0
+}
+
+// isOpen reports whether any value of the object is left open.
+func (c *comparison) isOpen() bool {
+	return len(c.manifest.Holes) > 0 || c.tracing != nil && len(c.tracing.rule.Holes) > 0
 }
 
 func cut(key string) (field, name string) {

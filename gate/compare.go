@@ -37,6 +37,8 @@ type comparison struct {
 	want     map[string]any
 	declared func() any // what Git declares, without defaults; computed on demand
 	path     []segment
+	// only, if not nil, is the one reason beside Git that counts.
+	only func(values) bool
 
 	violations []Difference        // changed by this request, without a reason
 	drift      []Difference        // different from Git, untouched by this request
@@ -75,6 +77,10 @@ func (c *comparison) run(want map[string]any) {
 		old = s.old
 	}
 	c.fields(s.shape, old, s.new, want)
+	if c.manifest != nil && len(c.manifest.Holes) > 0 {
+		hideHoles(c.violations, c.manifest.Holes)
+		hideHoles(c.drift, c.manifest.Holes)
+	}
 }
 
 // fields compares two maps key by key.
@@ -200,10 +206,16 @@ type values struct{ old, new, want any }
 // explained looks for a reason beside Git for the difference at this path.
 func (c *comparison) explained(v values) bool {
 	switch {
+	case c.only != nil:
+		return c.only(v)
 	case v.new != absent && serverReason(c, v):
 		c.note(ByServer)
 	case v.new != absent && c.manifest != nil && applierReason(c, v):
 		c.note(ByApplier)
+	case v.new != absent && c.manifest != nil && c.holeReason(v):
+		c.note(ByHole)
+	case c.manifest != nil && c.liveReason(v):
+		c.note(ByLive)
 	case c.maker != nil && c.maker.reason(c, v), controllerReason(c, v):
 		c.note(ByController)
 	case ruleReason(c, v):

@@ -321,8 +321,12 @@ func (t *tracing) sameTemplates(o *LiveObject, m *gitindex.Manifest) bool {
 	return len(c.violations) == 0
 }
 
-// hasFieldRule reports whether the Gate lets fields of a resource be live.
+// hasFieldRule reports whether the Gate lets fields of a resource be live, or be
+// filled in.
 func (t *tracing) hasFieldRule(resource string) bool {
+	if slices.ContainsFunc(t.rule.Holes, func(h HoleRule) bool { return !expired(h.Expires, t.now) && slices.Contains(h.Resources, resource) }) {
+		return true
+	}
 	return slices.ContainsFunc(t.rule.AllowFields, func(r FieldRule) bool {
 		return !expired(r.Expires, t.now) && slices.Contains(r.Resources, resource)
 	})

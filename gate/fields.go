@@ -1,7 +1,9 @@
 package gate
 
 import (
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -25,6 +27,54 @@ func ruleReason(c *comparison, v values) bool {
 		}
 	}
 	return false
+}
+
+// claimed stands in a HoleRule's pattern for the value of its claim.
+const claimed = "${claim}"
+
+// gateHole reports whether the Gate lets this user fill the value in, or somebody
+// whom it lets did before: text where Git has text, that the whole pattern
+// matches.
+func (c *comparison) gateHole(v values) bool {
+	if c.tracing == nil || len(c.tracing.rule.Holes) == 0 || kindOf(v.want) != "text" {
+		return false
+	}
+	for i := range c.tracing.rule.Holes {
+		if h := &c.tracing.rule.Holes[i]; c.tracing.opens(h, c) && h.filledBy(&c.tracing.req.User, v, c.isSecretValue()) {
+			return true
+		}
+	}
+	return false
+}
+
+// opens reports whether a hole of the Gate is at the comparison's place.
+func (t *tracing) opens(h *HoleRule, c *comparison) bool {
+	return !expired(h.Expires, t.now) && slices.Contains(h.Resources, t.req.resource()) && matchAny(h.Namespaces, c.subject.ref.Namespace) &&
+		slices.ContainsFunc(h.Paths, c.standsAt)
+}
+
+// filledBy reports whether the user may put the value there. What stands there
+// already may stay, whatever the claim of who sends it along; it must still be of
+// the pattern.
+func (h *HoleRule) filledBy(u *User, v values, encoded bool) bool {
+	if h.Pattern == "" || (h.Claim != "") != strings.Contains(h.Pattern, claimed) {
+		return false
+	}
+	if v.old != absent && equal(v.old, v.new) {
+		return fills(strings.ReplaceAll(h.Pattern, claimed, `[0-9A-Za-z._-]+`), v, encoded)
+	}
+	if !u.isOneOf(h.Users) && !u.inAny(h.Groups) {
+		return false
+	}
+	pattern := h.Pattern
+	if h.Claim != "" {
+		claim := u.Extra[h.Claim]
+		if len(claim) != 1 || claim[0] == "" {
+			return false
+		}
+		pattern = strings.ReplaceAll(pattern, claimed, regexp.QuoteMeta(claim[0]))
+	}
+	return fills(pattern, v, encoded)
 }
 
 // expired reports whether something with an end has come to it.

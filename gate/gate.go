@@ -230,7 +230,11 @@ func stampsFor(all []Decision) *expected {
 		if d.Manifest == nil || !d.Traced {
 			continue
 		}
-		e.want = append(e.want, stampsOf(d.Manifest, d.author))
+		stamps := stampsOf(d.Manifest, d.author)
+		if len(d.Reasons[ByHole]) > 0 {
+			stamps[StampLevel] = string(gitindex.Templated)
+		}
+		e.want = append(e.want, stamps)
 		if e.declared == nil && bytes.Contains(d.Manifest.Raw, []byte(StampPrefix)) { // rare: exported YAML
 			if raw, err := decodeObject(d.Manifest.Raw); err == nil {
 				e.declared = strip(raw, false)

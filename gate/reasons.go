@@ -8,6 +8,8 @@ const (
 	ByGit        Reason = "Git"         // the value is Git's, defaults included
 	ByServer     Reason = "Server"      // only the API server can have set it
 	ByApplier    Reason = "Applier"     // what the unit's applier adds, at its computed value
+	ByHole       Reason = "Hole"        // a value that Git leaves open, of the type and pattern that it says
+	ByLive       Reason = "Live"        // what was there stays, at a path where the unit's applier leaves it
 	ByController Reason = "Controller"  // a controller's own field, by user, kind and path
 	ByRule       Reason = "Rule"        // the Gate's allowFields or allowVerbs
 	ByStamp      Reason = "Stamp"       // a gitward.dev annotation at its computed value

@@ -156,6 +156,7 @@ func stillInGit(ref gitindex.Ref, e *gitindex.Entry) *Refusal {
 	r := &Refusal{Kind: StillInGit,
 		Head: fmt.Sprintf("%s is still in Git (%s) and cannot be deleted here", gitindex.Clean(ref.String(), 100), m.Place()),
 		Do:   "remove it in Git; the applier will delete it"}
+	r.Facts = append(r.Facts, madeBy(m)...)
 	if c := e.HeldRemoval; c != nil {
 		r.Facts = append(r.Facts, fmt.Sprintf("commit %s removes it, but does not count: %s", c.Short(), held(c)))
 	}
@@ -212,7 +213,7 @@ func (t *tracing) refuseCandidate(c *candidate) *Refusal {
 	m := c.manifest
 	name := gitindex.Clean(m.Ref.String(), 100)
 	by := fmt.Sprintf("%s comes from commit %s by %s", name, m.Commit.Short(), gitindex.Clean(m.Commit.Author.String(), 60))
-	r := &Refusal{Kind: c.refused, Facts: []string{"Git   " + m.Place()}}
+	r := &Refusal{Kind: c.refused, Facts: append([]string{"Git   " + m.Place()}, madeBy(m)...)}
 	switch c.refused {
 	case Outdated:
 		r.Head = fmt.Sprintf("%s in Git is at %s; you apply the state of %s", name, c.past.By.Short(), m.Commit.Short())
@@ -328,6 +329,7 @@ func (t *tracing) differs(ref gitindex.Ref, m *gitindex.Manifest, diffs []Differ
 		label + "   " + git,
 		"you" + strings.Repeat(" ", runes(label)) + you, // under each other, so that the eye can compare
 	}}
+	r.Facts = append(r.Facts, madeBy(m)...)
 	for _, more := range diffs[1:min(len(diffs), 4)] {
 		git, you := shown(ref, more)
 		r.Facts = append(r.Facts, fmt.Sprintf("%s   Git %s, you %s", gitindex.Clean(more.Path, 90), git, you))
@@ -336,18 +338,32 @@ func (t *tracing) differs(ref gitindex.Ref, m *gitindex.Manifest, diffs []Differ
 	return r
 }
 
+// madeBy names the unit that a manifest was rendered from, for people.
+func madeBy(m *gitindex.Manifest) []string {
+	if m.Unit == "" {
+		return nil
+	}
+	return []string{"made by " + gitindex.Clean(m.Unit, 120)}
+}
+
 // fileURL is where a person can edit the manifest's file: a link where the
 // forge is known, else the repository and the path.
 func (t *tracing) fileURL(m *gitindex.Manifest) string {
 	s := t.view.Index[m.Origin]
 	url, path := strings.TrimSuffix(s.URL, ".git"), gitindex.Clean(m.Path, 200)
 	host, _, _ := strings.Cut(strings.TrimPrefix(url, "https://"), "/")
+	anchor, line := "", ""
+	if m.Line > 0 {
+		anchor, line = fmt.Sprintf("#L%d", m.Line), fmt.Sprintf(" line %d", m.Line)
+	}
 	switch {
+	case path == "":
+		return gitindex.Clean(s.URL, 150)
 	case !strings.HasPrefix(url, "https://") || strings.ContainsAny(path, " %?#"):
 	case strings.Contains(host, "github"):
-		return fmt.Sprintf("%s/edit/%s/%s#L%d", url, s.Ref, path, m.Line)
+		return url + "/edit/" + s.Ref + "/" + path + anchor
 	case strings.Contains(host, "gitlab"):
-		return fmt.Sprintf("%s/-/edit/%s/%s#L%d", url, s.Ref, path, m.Line)
+		return url + "/-/edit/" + s.Ref + "/" + path + anchor
 	}
-	return fmt.Sprintf("%s, %s line %d", gitindex.Clean(s.URL, 150), path, m.Line)
+	return gitindex.Clean(s.URL, 150) + ", " + path + line
 }

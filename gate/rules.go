@@ -36,6 +36,7 @@ type Rule struct {
 	Author        bool // whether the stamp names the author
 	Exclude       []Exclusion
 	AllowFields   []FieldRule
+	Holes         []HoleRule
 	Derive        []DeriveRule
 	AllowVerbs    []VerbRule
 	BreakGlass    *BreakGlass // nil when nobody may
@@ -56,6 +57,19 @@ type FieldRule struct {
 	Namespaces []string
 	Reason     string
 	Expires    time.Time
+}
+
+// HoleRule lets a value of declared objects be what a job sets, within a pattern.
+type HoleRule struct {
+	Resources []string
+	Paths     []string // of one value each, as FieldRule has them
+	// Pattern is RE2, for the whole value; ${claim} in it stands for the one value
+	// of that key of the requester's userInfo.extra.
+	Pattern, Claim string
+	Users, Groups  []string
+	Namespaces     []string
+	Reason         string
+	Expires        time.Time
 }
 
 // DeriveRule says what an operator may make of a declared object.

@@ -19,14 +19,21 @@ const (
 	StampAuthor = StampPrefix + "author"
 	StampPath   = StampPrefix + "path"
 	StampSigner = StampPrefix + "signer"
+	StampLevel  = StampPrefix + "level"
 )
 
-// stampsOf computes the stamp of an object that is what m declares.
+// stampsOf computes the stamp of an object that is what m declares. The level is
+// left out where it is exact, as it is for all that stands in a file.
 func stampsOf(m *gitindex.Manifest, author bool) map[string]string {
 	s := map[string]string{
 		StampOrigin: m.Origin,
 		StampCommit: m.Commit.ID,
-		StampPath:   gitindex.Clean(m.Path, 300),
+	}
+	if m.Path != "" {
+		s[StampPath] = gitindex.Clean(m.Path, 300)
+	}
+	if level := levelOf(m); level != gitindex.Exact {
+		s[StampLevel] = string(level)
 	}
 	if author {
 		s[StampAuthor] = m.Commit.Author.String()
@@ -51,11 +58,13 @@ type expected struct {
 }
 
 // inherit takes the stamps of a derived object's root, as they are now and as
-// they were.
+// they were; its level is its own.
 func (e *expected) inherit(d *Decision) {
 	e.inherited = true
 	if d.Manifest != nil {
-		e.want = append(e.want, stampsOf(d.Manifest, d.author))
+		made := stampsOf(d.Manifest, d.author)
+		made[StampLevel] = string(gitindex.Derived)
+		e.want, e.also = append(e.want, made), append(e.also, stampsOf(d.Manifest, d.author))
 	}
 	e.also = append(e.also, d.via.Stamps)
 	for _, m := range d.past {
@@ -96,7 +105,7 @@ func (s *subject) stampFault(e *expected) (key string, why Refused) {
 	return "", ""
 }
 
-var stampKeys = []string{StampOrigin, StampCommit, StampAuthor, StampPath, StampSigner}
+var stampKeys = []string{StampOrigin, StampCommit, StampAuthor, StampPath, StampSigner, StampLevel}
 
 // restamp is what the mutating phase writes: the computed stamp in place of an
 // absent or outdated one, and nothing in place of one that is none. A value that

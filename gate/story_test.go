@@ -30,6 +30,7 @@ var storyNow = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 //	-- commit 1111111 --          objects of a trusted commit, oldest first
 //	-- commit 2222222 10m ago --  seen ten minutes ago; the default is an hour
 //	-- commit 3333333 Unsigned -- a commit that is held back, by its outcome
+//	-- unit --                    what made some of these objects, and what applies them
 //	-- crd --                     a CustomResourceDefinition of the cluster
 //	-- gate --                    namespaces, origins' namespaces, lag, action, author, rules
 //	-- live --                    an object that is in the cluster, with its uid
@@ -54,6 +55,7 @@ type storyGate struct {
 	AllowFields                  []FieldRule
 	Derive                       []DeriveRule
 	AllowVerbs                   []VerbRule
+	Holes                        []HoleRule
 	BreakGlass                   *struct {
 		Groups []string
 		Max    string
@@ -61,9 +63,37 @@ type storyGate struct {
 	}
 }
 
+// storyUnit is what a story says of manifests: of all, or of the object and the
+// commit that it names.
+type storyUnit struct {
+	Object, Commit       string // "Deployment shop/web", "8b1d44e"
+	Unit                 string
+	Level                gitindex.Level
+	Applier              *gitindex.Applier
+	Hook, Bare, Recreate bool
+	Holes                []gitindex.Hole
+	Live                 []string
+	Owner                *gitindex.Ref
+	NoLine               bool // as of what a tool rendered
+}
+
+func (u *storyUnit) over(m *gitindex.Manifest) {
+	if u.Object != "" && u.Object != m.Ref.String() || !strings.HasPrefix(m.Commit.ID, u.Commit) {
+		return
+	}
+	m.Unit, m.Level, m.Hook, m.Bare, m.Recreate, m.Holes, m.Live, m.Owner = u.Unit, u.Level, u.Hook, u.Bare, u.Recreate, u.Holes, u.Live, u.Owner
+	if u.Applier != nil {
+		m.Applier = u.Applier
+	}
+	if u.NoLine {
+		m.Line, m.End = 0, 0
+	}
+}
+
 type storyRequest struct {
 	Operation, SubResource, Resource, ResourceGroup, Kind, Group, Version, Namespace, Name, User, UID string
 	Groups                                                                                            []string
+	Extra                                                                                             map[string][]string
 	DryRun, AsIs                                                                                      bool
 }
 
@@ -133,7 +163,10 @@ func ending(ctx context.Context, g *Gate, s *story, d *Decision) string {
 	if d.BreakGlass != nil {
 		fmt.Fprintf(&b, "break-glass: %s, until %s\n", d.BreakGlass.Reason, d.BreakGlass.Until.Format(time.RFC3339))
 	}
-	for _, r := range []Reason{ByServer, ByApplier, ByController, ByRule, Excluded} {
+	if l := d.Level(); l != "" && l != gitindex.Exact {
+		fmt.Fprintf(&b, "level: %s\n", l)
+	}
+	for _, r := range []Reason{ByServer, ByApplier, ByHole, ByLive, ByController, ByRule, Excluded} {
 		if p := d.Reasons[r]; len(p) > 0 {
 			fmt.Fprintf(&b, "%s: %s\n", r, strings.Join(sortedKeys(set(p)), " "))
 		}
@@ -186,12 +219,17 @@ func readStory(t *testing.T, a *txtar.Archive) *story {
 	var object, old []byte
 	live, ledger := newMemory(), owed{}
 	var lives [][]byte
+	var units []storyUnit
 	for _, f := range a.Files {
 		switch f.Name {
 		case "crd":
 			crds = append(crds, toJSON(t, f.Data))
 		case "gate":
 			strict(t, f.Data, &config)
+		case "unit":
+			var u storyUnit
+			strict(t, f.Data, &u)
+			units = append(units, u)
 		case "request":
 			strict(t, f.Data, &sr)
 		case "object":
@@ -221,7 +259,7 @@ func readStory(t *testing.T, a *txtar.Archive) *story {
 	if !sr.AsIs {
 		object, old = served(t, schemas, object), served(t, schemas, old)
 	}
-	snap := storySnapshot(t, a, schemas, config.Applier)
+	snap := storySnapshot(t, a, schemas, config.Applier, units)
 	rule := Rule{Name: "default", Namespaces: config.Namespaces, ClusterScoped: len(config.Namespaces) == 0, Lag: 15 * time.Minute,
 		Origins: []Source{{Origin: "platform", Namespaces: config.OriginNamespaces}}, Author: !config.NoAuthor, DenyStale: config.DenyStale, StaleAfter: 15 * time.Minute}
 	if config.Lag != "" {
@@ -230,7 +268,7 @@ func readStory(t *testing.T, a *txtar.Archive) *story {
 	if config.Fetched != "" {
 		snap.FetchedAt = storyNow.Add(-duration(t, config.Fetched))
 	}
-	rule.Exclude, rule.AllowFields, rule.Derive, rule.AllowVerbs = config.Exclude, config.AllowFields, config.Derive, config.AllowVerbs
+	rule.Exclude, rule.AllowFields, rule.Derive, rule.AllowVerbs, rule.Holes = config.Exclude, config.AllowFields, config.Derive, config.AllowVerbs, config.Holes
 	if b := config.BreakGlass; b != nil {
 		rule.BreakGlass = &BreakGlass{Groups: b.Groups, Max: duration(t, b.Max), Reason: b.Reason}
 	}
@@ -303,7 +341,7 @@ func storyReq(t *testing.T, sr storyRequest, object, old []byte) *Request {
 	t.Helper()
 	req := &Request{UID: "story", Operation: Operation(sr.Operation), SubResource: sr.SubResource, Resource: sr.Resource, ResourceGroup: sr.ResourceGroup, DryRun: sr.DryRun,
 		Object: object, OldObject: old, Group: sr.Group, Version: sr.Version, Kind: sr.Kind, Namespace: sr.Namespace, Name: sr.Name,
-		User: User{Name: sr.User, UID: sr.UID, Groups: sr.Groups}}
+		User: User{Name: sr.User, UID: sr.UID, Groups: sr.Groups, Extra: sr.Extra}}
 	if req.Operation == "" {
 		req.Operation = Create
 		if old != nil {
@@ -331,7 +369,7 @@ func storyReq(t *testing.T, sr storyRequest, object, old []byte) *Request {
 }
 
 // storySnapshot builds an Origin's snapshot from the story's commits.
-func storySnapshot(t *testing.T, a *txtar.Archive, schemas *canonical.Schemas, applier *gitindex.Applier) *gitindex.Snapshot {
+func storySnapshot(t *testing.T, a *txtar.Archive, schemas *canonical.Schemas, applier *gitindex.Applier, units []storyUnit) *gitindex.Snapshot {
 	t.Helper()
 	snap := &gitindex.Snapshot{Origin: "platform", URL: "https://git.example.com/acme/platform.git", Ref: "main",
 		FetchedAt: storyNow, Objects: map[gitindex.Ref]*gitindex.Entry{}}
@@ -354,7 +392,7 @@ func storySnapshot(t *testing.T, a *txtar.Archive, schemas *canonical.Schemas, a
 		} else {
 			snap.Accepted = c
 		}
-		addCommit(t, snap, schemas, c, f.Data, seen, applier)
+		addCommit(t, snap, schemas, c, f.Data, seen, applier, units)
 	}
 	return snap.Seal()
 }
@@ -370,7 +408,7 @@ func outcome(t *testing.T, name string) gitindex.Outcome {
 	return 0
 }
 
-func addCommit(t *testing.T, snap *gitindex.Snapshot, schemas *canonical.Schemas, c *gitindex.Commit, data []byte, seen time.Time, applier *gitindex.Applier) {
+func addCommit(t *testing.T, snap *gitindex.Snapshot, schemas *canonical.Schemas, c *gitindex.Commit, data []byte, seen time.Time, applier *gitindex.Applier, units []storyUnit) {
 	t.Helper()
 	if bytes.HasPrefix(data, []byte("removes ")) {
 		for ref, e := range snap.Objects {
@@ -396,6 +434,9 @@ func addCommit(t *testing.T, snap *gitindex.Snapshot, schemas *canonical.Schemas
 		m := &gitindex.Manifest{Ref: gitindex.Ref{Group: o.Group, Kind: o.Kind, Namespace: o.Namespace, Name: o.Name},
 			APIVersion: apiVersion(o.Group, o.Version), Origin: "platform", Path: "clusters/prod/web.yaml", Line: o.Line, End: o.End,
 			Raw: o.JSON, Commit: c, Applier: applier}
+		for i := range units {
+			units[i].over(m)
+		}
 		canonical, err := schemas.Canonical(o.JSON, o.Version)
 		if err != nil {
 			m.CanonicalError = err.Error()

@@ -57,6 +57,8 @@ type Snapshot struct {
 	names        func() map[groupKind][]*Manifest // the declared ones, for Near
 	perNamespace map[string]int
 	perKind      map[groupKind]int
+	creators     map[string][]*Manifest // by the namespace that their applier makes
+	releases     map[Ref][]Ref          // what each Helm release is of; a key has Namespace and Name alone
 }
 
 type groupKind struct{ group, kind string }
@@ -89,12 +91,77 @@ func (s *Snapshot) OfKind(group, kind string) []*Manifest {
 	return s.names()[groupKind{group, kind}]
 }
 
+// Creators lists the units whose applier makes a namespace where it is missing:
+// of each, the first manifest by name.
+func (s *Snapshot) Creators(namespace string) []*Manifest { return s.creators[namespace] }
+
+// Release lists the objects that a Helm release declares or lately declared, in
+// no order. The namespace is the one in which it keeps its Secrets.
+func (s *Snapshot) Release(namespace, name string) []Ref {
+	return s.releases[Ref{Namespace: namespace, Name: name}]
+}
+
+// ReleaseStorage is the namespace in which the applier's Helm release keeps its
+// Secrets: helm-controller's own default is that of the HelmRelease
+// (spec.storageNamespace), the helm command's that of the release.
+func (a *Applier) ReleaseStorage() string {
+	switch {
+	case a.HelmStorageNamespace != "":
+		return a.HelmStorageNamespace
+	case a.FluxHelmNamespace != "":
+		return a.FluxHelmNamespace
+	}
+	return a.HelmNamespace
+}
+
+// noteAppliers notes what an object's appliers make beside what is declared.
+func (s *Snapshot) noteAppliers(ref Ref, e *Entry) {
+	of := map[Ref]bool{}
+	for _, m := range e.Current {
+		if a := m.Applier; a != nil && a.CreatesNamespace != "" && !m.Alternate {
+			s.creators[a.CreatesNamespace] = oneOfEach(s.creators[a.CreatesNamespace], m)
+		}
+		noteRelease(of, m)
+	}
+	for i := range e.Past {
+		noteRelease(of, e.Past[i].Manifest)
+	}
+	for release := range of {
+		s.releases[release] = append(s.releases[release], ref)
+	}
+}
+
+func noteRelease(of map[Ref]bool, m *Manifest) {
+	if a := m.Applier; a != nil && a.HelmRelease != "" {
+		of[Ref{Namespace: a.ReleaseStorage(), Name: a.HelmRelease}] = true
+	}
+}
+
+// oneOfEach keeps the first manifest, by name, of each unit, in the units' order.
+func oneOfEach(list []*Manifest, m *Manifest) []*Manifest {
+	i, found := slices.BinarySearchFunc(list, m.Unit, func(o *Manifest, unit string) int { return strings.Compare(o.Unit, unit) })
+	switch {
+	case !found:
+		return slices.Insert(list, i, m)
+	case m.Ref.before(list[i].Ref):
+		list[i] = m
+	}
+	return list
+}
+
+// before is any order at all, as long as it is one.
+func (r Ref) before(o Ref) bool {
+	return strings.Join([]string{r.Group, r.Kind, r.Namespace, r.Name}, "/") < strings.Join([]string{o.Group, o.Kind, o.Namespace, o.Name}, "/")
+}
+
 // Seal computes what lookups need from Objects. Call it once, before the
 // snapshot is published.
 func (s *Snapshot) Seal() *Snapshot {
 	s.names = sync.OnceValue(s.byKind)
 	s.perNamespace, s.perKind = map[string]int{}, map[groupKind]int{}
+	s.creators, s.releases = map[string][]*Manifest{}, map[Ref][]Ref{}
 	for ref, e := range s.Objects {
+		s.noteAppliers(ref, e)
 		if len(e.Current) == 0 || e.Current[0].Alternate {
 			continue
 		}
