@@ -108,6 +108,12 @@ type GateSpec struct {
 	// +kubebuilder:validation:MaxItems=128
 	// +optional
 	AllowFields []FieldRule `json:"allowFields,omitempty"`
+	// Holes lets a job fill in single values that Git has as text: the tag of the
+	// image that it built. Left out: no value of Git's may be another.
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=128
+	// +optional
+	Holes []HoleRule `json:"holes,omitempty"`
 	// Derive says which controllers may make which objects from which declared
 	// ones, beside those of Kubernetes itself.
 	// +listType=atomic
@@ -192,6 +198,59 @@ type FieldRule struct {
 	// +kubebuilder:validation:MaxLength=300
 	Reason string `json:"reason"`
 	// Expires ends the rule.
+	// +optional
+	Expires *metav1.Time `json:"expires,omitempty"`
+}
+
+// HoleRule lets one value of declared objects be what a job sets: text, where Git
+// has text, that matches a pattern as a whole.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.users) || has(self.groups)",message="a hole must name users or groups"
+// +kubebuilder:validation:XValidation:rule="has(self.claim) == self.pattern.contains('${claim}')",message="a claim stands in the pattern as ${claim}, and only then"
+type HoleRule struct {
+	// Resources as kubectl names them, with their group: "deployments.apps".
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:Pattern=`^[a-z0-9-]+(\.[a-z0-9.-]+)?$`
+	Resources []string `json:"resources"`
+	// Paths from the object's root, as in allowFields, of one value each:
+	// "spec.template.spec.containers[web].image". Nothing below a path is open.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:Pattern=`^[a-z][A-Za-z0-9]*([.].+|\[.*\].*)$`
+	Paths []string `json:"paths"`
+	// Pattern is a regular expression (RE2) that the whole value must match, for
+	// the value of a Secret what it holds. ${claim} stands for what the claim is.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1000
+	Pattern string `json:"pattern"`
+	// Claim is the key of the requester's userInfo.extra whose one value is
+	// ${claim} in the pattern: what the job's token says of its commit.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=300
+	// +optional
+	Claim string `json:"claim,omitempty"`
+	// Users, by exact name, who may fill it in.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +optional
+	Users []string `json:"users,omitempty"`
+	// Groups, by exact name, whose members may: users of jobs often have names of
+	// their own each.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +optional
+	Groups []string `json:"groups,omitempty"`
+	// Namespaces by name; left out: all.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=256
+	// +optional
+	Namespaces []string `json:"namespaces,omitempty"`
+	// Reason is for people and for the record.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=300
+	Reason string `json:"reason"`
+	// Expires ends the hole.
 	// +optional
 	Expires *metav1.Time `json:"expires,omitempty"`
 }
