@@ -50,7 +50,7 @@ func newProcess(stateDir string, allowLocal bool, log *slog.Logger) *process {
 	p := &process{stateDir: stateDir, allowLocal: allowLocal, log: log, crdsLive: map[string][]byte{}}
 	p.schemas, _ = canonical.New()
 	p.ledger = &ledger.Ledger{}
-	p.hub = &controller.Hub{Publish: p.setIndex, Log: log}
+	p.hub = &controller.Hub{Publish: p.setIndex, Log: log, Renderer: renderers()}
 	p.rebuild()
 	return p
 }

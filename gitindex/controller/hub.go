@@ -22,6 +22,8 @@ type Hub struct {
 	// may be nil.
 	Changed func(origin string)
 	Log     *slog.Logger
+	// Renderer is for trackers whose settings name none.
+	Renderer Renderer
 	// MinGap is the shortest time between two fetches of one Origin, however
 	// many requests ask for one. Default one second.
 	MinGap time.Duration
@@ -51,6 +53,9 @@ type runner struct {
 // serves from its persisted index at once.
 func (h *Hub) Set(ctx context.Context, s Settings) error {
 	h.Remove(s.Name)
+	if s.Renderer == nil {
+		s.Renderer = h.Renderer
+	}
 	t, err := NewTracker(s)
 	if err != nil {
 		return err
