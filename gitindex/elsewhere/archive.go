@@ -104,11 +104,11 @@ func (u *unpacking) name(raw string) (string, error) {
 		if !ok {
 			return "", refused("%q lies beside the chart's directory", gitindex.Clean(raw, 200))
 		}
-		if u.top != "" && top != u.top {
-			return "", refused("the archive holds two directories, %q and %q", gitindex.Clean(u.top, 100), gitindex.Clean(top, 100))
-		}
 		if err := checkName(top); err != nil {
 			return "", err
+		}
+		if u.top != "" && top != u.top {
+			return "", refused("the archive holds two directories, %q and %q", gitindex.Clean(u.top, 100), gitindex.Clean(top, 100))
 		}
 		u.top, name = top, rest
 	}

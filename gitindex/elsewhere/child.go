@@ -50,6 +50,7 @@ func (f *Fetcher) ask(ctx context.Context, r *request, archive []byte, take func
 		return fmt.Errorf("starting the child that fetches: %w", err)
 	}
 	taken := answered(bufio.NewReaderSize(out, 64<<10), take)
+	late := ctx.Err()
 	if taken != nil {
 		cancel() // whatever else it would say
 	}
@@ -57,8 +58,8 @@ func (f *Fetcher) ask(ctx context.Context, r *request, archive []byte, take func
 	switch {
 	case taken != nil && !errors.Is(taken, errNoAnswer):
 		return taken
-	case ctx.Err() != nil:
-		return fmt.Errorf("%w after %v", context.DeadlineExceeded, r.Limits.Time)
+	case late != nil:
+		return late
 	case ended != nil || taken != nil:
 		return fmt.Errorf("the child that fetches died, most likely of a limit: %v %s", ended, said)
 	}
