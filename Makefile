@@ -36,6 +36,16 @@ test-short: ## Run the tests that need no API server
 controlplane: ## Have etcd and the Kubernetes servers ready (minutes once, then cached)
 	@go run ./test/controlplane/ensure >/dev/null
 
+.PHONY: interop-flux
+interop-flux: controlplane ## Real Flux controllers before a real API server (test/interop)
+	go run ./test/interop/ensure flux >/dev/null
+	GITWARD_INTEROP=flux go test -count=1 -v -timeout 60m ./test/interop
+
+.PHONY: interop-argocd
+interop-argocd: controlplane ## A real Argo CD before a real API server (test/interop)
+	go run ./test/interop/ensure argocd >/dev/null
+	GITWARD_INTEROP=argocd go test -count=1 -v -timeout 60m ./test/interop
+
 .PHONY: bench
 bench: ## Measure decisions, round trips and the index beside their goals (docs/benchmarks.md)
 	@set -e; for pkg in $$(grep -rlE '^func Benchmark' --include='*_test.go' . | xargs -r -n1 dirname | sort -u); do \

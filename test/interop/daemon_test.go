@@ -1,0 +1,123 @@
+package interop
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gitward/gitward/test/controlplane"
+	"github.com/gitward/gitward/test/install"
+)
+
+// daemon is a program that runs until it is ended.
+type daemon struct {
+	t       testing.TB
+	name    string
+	log     string
+	env     []string // beside the environment
+	args    []string
+	path    string
+	health  string // answers when it is ready
+	token   string // of its account
+	process *exec.Cmd
+	ended   chan struct{}
+}
+
+// start runs the program, which ends with the test.
+func (d *daemon) start() {
+	d.t.Helper()
+	log, err := os.OpenFile(d.log, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer log.Close()
+	d.process = exec.Command(d.path, d.args...)
+	d.process.Env = append(os.Environ(), d.env...)
+	d.process.Stdout, d.process.Stderr = log, log
+	if err := d.process.Start(); err != nil {
+		d.t.Fatal(err)
+	}
+	process, ended := d.process, make(chan struct{})
+	d.ended = ended
+	go func() { _ = process.Wait(); close(ended) }()
+	d.t.Cleanup(d.stop)
+}
+
+// stop ends the program, by force if it does not heed a word.
+func (d *daemon) stop() {
+	_ = d.process.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-d.ended:
+	case <-time.After(5 * time.Second):
+		_ = d.process.Process.Kill()
+		<-d.ended
+	}
+}
+
+// ready waits until an address answers, or fails with what the program said.
+func (d *daemon) ready(url string) {
+	d.t.Helper()
+	await(d.t, d.name, time.Minute, func() error {
+		select {
+		case <-d.ended:
+			d.t.Fatalf("%s ended:\n%s", d.name, d.tail())
+		default:
+		}
+		response, err := http.Get(url)
+		if err == nil {
+			response.Body.Close()
+			if response.StatusCode != http.StatusOK {
+				err = fmt.Errorf("%s answered %s", url, response.Status)
+			}
+		}
+		return err
+	})
+}
+
+func (d *daemon) tail() string {
+	data, _ := os.ReadFile(d.log)
+	return string(data[max(0, len(data)-6000):])
+}
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	listener := must(net.Listen("tcp", "127.0.0.1:0"))
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port
+}
+
+// startGitward runs the program under test.
+func (l *lab) startGitward() {
+	l.t.Helper()
+	ca, cert, key, err := install.ServingCertificate("127.0.0.1")
+	l.check(err)
+	certFile, keyFile := filepath.Join(l.dir, "tls.crt"), filepath.Join(l.dir, "tls.key")
+	l.check(os.WriteFile(certFile, cert, 0o600))
+	l.check(os.WriteFile(keyFile, key, 0o600))
+	port, health := freePort(l.t), freePort(l.t)
+	l.ca, l.url, l.records = ca, fmt.Sprintf("https://127.0.0.1:%d", port), filepath.Join(l.dir, "records.jsonl")
+	l.gitward = &daemon{t: l.t, name: "gitward", path: binary(l.t), log: filepath.Join(l.dir, "gitward.log"),
+		args: []string{"serve", "--kubeconfig", l.plane.Kubeconfig(controlplane.Admin), "--namespace", install.Namespace,
+			"--guard-registration=false", "--state-dir", filepath.Join(l.dir, "state"), "--records", l.records, "--fetch-gap", "20ms",
+			"--listen", fmt.Sprintf("127.0.0.1:%d", port), "--health-listen", fmt.Sprintf("127.0.0.1:%d", health),
+			"--tls-cert-file", certFile, "--tls-key-file", keyFile}}
+	l.gitward.start()
+	await(l.t, "gitward", 20*time.Second, func() error {
+		select {
+		case <-l.gitward.ended:
+			l.t.Fatalf("gitward ended:\n%s", l.gitward.tail())
+		default:
+		}
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			c.Close()
+		}
+		return err
+	})
+}
