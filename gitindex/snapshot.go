@@ -19,6 +19,10 @@ type Entry struct {
 	// Held are manifests as commits that are not trusted would have them. They
 	// never justify anything: they let a refusal say why.
 	Held []*Manifest
+	// Unsure are the latest manifests of units that cannot be rendered now. They
+	// justify nothing, but nobody knows that Git has given the object up: it must
+	// not be deleted as if it had.
+	Unsure []*Manifest
 	// HeldRemoval is an untrusted commit that takes the object out of Git; nil
 	// if there is none.
 	HeldRemoval *Commit

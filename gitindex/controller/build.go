@@ -32,6 +32,10 @@ type Yield struct {
 	Removal   *gitindex.Commit // an untrusted commit that takes all or some of it away
 	Removes   []gitindex.Ref
 	Problems  []gitindex.Problem
+	// Unsure are a unit's manifests from when it could last be rendered; From is
+	// the unit or file that opened it.
+	Unsure []*gitindex.Manifest
+	From   string
 }
 
 // file is what the index keeps of one path of the trusted tree.
@@ -138,6 +142,9 @@ func (y *Yield) refs() map[gitindex.Ref]bool {
 		refs[m.Ref] = true
 	}
 	for _, m := range y.Held {
+		refs[m.Ref] = true
+	}
+	for _, m := range y.Unsure {
 		refs[m.Ref] = true
 	}
 	for _, r := range y.Removes {
@@ -341,6 +348,7 @@ func (b *builder) index(redone []redo) {
 		if old := before[ref]; old != nil {
 			e.Current = keep(old.Current, again)
 			e.Held = keep(old.Held, again)
+			e.Unsure = keep(old.Unsure, again)
 			e.HeldRemoval = old.HeldRemoval
 		}
 		fresh[ref] = e
@@ -356,7 +364,7 @@ func (b *builder) index(redone []redo) {
 		}
 		slices.SortFunc(e.Current, byPlace)
 		e.Past = b.past(before[ref], e, again)
-		if len(e.Current)+len(e.Held)+len(e.Past) == 0 {
+		if len(e.Current)+len(e.Held)+len(e.Past)+len(e.Unsure) == 0 {
 			delete(b.objects, ref)
 		} else {
 			b.objects[ref] = e
@@ -370,6 +378,9 @@ func (y *Yield) enter(entries map[gitindex.Ref]*gitindex.Entry) {
 	}
 	for _, m := range y.Held {
 		entries[m.Ref].Held = append(entries[m.Ref].Held, m)
+	}
+	for _, m := range y.Unsure {
+		entries[m.Ref].Unsure = append(entries[m.Ref].Unsure, m)
 	}
 	for _, ref := range y.Removes {
 		entries[ref].HeldRemoval = y.Removal

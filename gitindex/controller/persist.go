@@ -153,7 +153,7 @@ func (s *state) relink(past map[gitindex.Ref][]gitindex.Past) {
 
 func (y *Yield) share(share func(**gitindex.Commit)) {
 	share(&y.Removal)
-	for _, ms := range [][]*gitindex.Manifest{y.Manifests, y.Held} {
+	for _, ms := range [][]*gitindex.Manifest{y.Manifests, y.Held, y.Unsure} {
 		for _, m := range ms {
 			share(&m.Commit)
 		}

@@ -18,7 +18,7 @@ func (b *builder) updateUnits() []redo {
 	var search []*search
 	for _, id := range slices.Sorted(maps.Keys(b.renderings)) {
 		if r := b.renderings[id]; r == was[id] && before[id] != nil {
-			b.units[id] = &Yield{Manifests: before[id].Manifests, Problems: before[id].Problems}
+			b.units[id] = &Yield{Manifests: before[id].Manifests, Problems: before[id].Problems, Unsure: before[id].Unsure, From: r.From}
 		} else {
 			y, open := b.declareUnit(r)
 			b.units[id] = y
@@ -26,6 +26,7 @@ func (b *builder) updateUnits() []redo {
 		}
 	}
 	b.settle(search)
+	b.rememberBroken(before)
 	b.holdBackUnits()
 	var out []redo
 	for id := range union(before, b.units) {
@@ -52,13 +53,49 @@ func union(a, b map[string]*Yield) map[string]bool {
 // what is held back.
 func (y *Yield) equal(o *Yield) bool {
 	return slices.Equal(y.Manifests, o.Manifests) && len(y.Held)+len(o.Held)+len(y.Removes)+len(o.Removes) == 0 &&
-		slices.Equal(y.Problems, o.Problems)
+		slices.Equal(y.Unsure, o.Unsure) && slices.Equal(y.Problems, o.Problems) && y.From == o.From
+}
+
+// rememberBroken keeps what units declared that cannot be rendered now, or that
+// such a unit opened: that Git has given their objects up is not known.
+func (b *builder) rememberBroken(before map[string]*Yield) {
+	for again := true; again; {
+		again = false
+		for id, old := range before {
+			if y := b.units[id]; y == nil && b.broken(old.From) {
+				b.units[id] = &Yield{Unsure: old.last(), From: old.From}
+				again = true
+			}
+		}
+	}
+	for id, y := range b.units {
+		if b.broken(id) && len(y.Unsure) == 0 && before[id] != nil {
+			y.Unsure = before[id].last()
+		}
+	}
+}
+
+// broken reports whether it is not known what a unit declares.
+func (b *builder) broken(id string) bool {
+	if b.units[id] == nil {
+		return false
+	}
+	r := b.renderings[id]
+	return r == nil || r.Error != ""
+}
+
+// last is what the unit declared when that was last known.
+func (y *Yield) last() []*gitindex.Manifest {
+	if len(y.Unsure) > 0 {
+		return y.Unsure
+	}
+	return y.Manifests
 }
 
 // declareUnit makes the manifests of a rendering, and lists those whose commit
 // is still to be found.
 func (b *builder) declareUnit(r *rendering) (*Yield, []*search) {
-	y := &Yield{Problems: slices.Clone(r.Output.Problems)}
+	y := &Yield{Problems: slices.Clone(r.Output.Problems), From: r.From}
 	if r.Error != "" {
 		y.Problems = append(y.Problems, gitindex.Problem{Path: b.placeOf(r), Message: fmt.Sprintf("%s: %s; nothing of it is traceable", r.Unit.ID, r.Error)})
 	}

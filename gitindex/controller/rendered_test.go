@@ -135,11 +135,19 @@ func TestBrokenUnit(t *testing.T) {
 	if !strings.Contains(fmt.Sprint(s.Problems), "https://example.com/more.yaml") {
 		t.Errorf("the problem is not named: %v", s.Problems)
 	}
+	if e := s.Lookup(shopOf("a-prod")); len(e.Unsure) != 1 {
+		t.Errorf("the object of the broken unit is forgotten: %+v", e)
+	}
+	w.restart()
+	w.commit(w.ada, map[string]string{"README.md": "still broken"})
+	if e := w.sync().Lookup(shopOf("a-prod")); e == nil || len(e.Unsure) != 1 {
+		t.Errorf("the object of the broken unit is forgotten later: %+v", e)
+	}
 	mended := w.commit(w.ada, map[string]string{"prod/kustomization.yaml": "resources: [../base]\nnameSuffix: -prod\n"})
 	s = w.sync()
 	w.want(s, "a-prod", mended)
-	if len(s.Problems) > 0 {
-		t.Errorf("problems: %v", s.Problems)
+	if e := s.Lookup(shopOf("a-prod")); len(s.Problems) > 0 || len(e.Unsure) > 0 {
+		t.Errorf("problems: %v, unsure: %v", s.Problems, e.Unsure)
 	}
 }
 
