@@ -52,7 +52,7 @@ func parseBase(text string) (*base, error) {
 		rest = "https://" + rest
 	}
 	if b.host = parseHost(rest); b.host == nil {
-		return nil, refused("%q is no URL that kustomize takes", gitindex.Clean(text, 200))
+		return nil, refused("%q is no URL that kustomize takes", shown(text))
 	}
 	if isFile(b.host, text) {
 		b.file, b.dir = true, path.Base(b.host.Path)
@@ -60,7 +60,7 @@ func parseBase(text string) (*base, error) {
 	}
 	values, err := url.ParseQuery(query)
 	if err != nil {
-		return nil, refused("the query of %q does not parse", gitindex.Clean(text, 200))
+		return nil, refused("the query of %q does not parse", shown(text))
 	}
 	if b.ref = values.Get("ref"); b.ref == "" {
 		b.ref = values.Get("version")
@@ -83,6 +83,9 @@ func parseHost(text string) *url.URL {
 	}
 	if _, password := u.User.Password(); password || defaultPorts[u.Scheme] == "" {
 		return nil
+	}
+	if u.Scheme != "ssh" {
+		u.User = nil // Azure DevOps shows URLs with one; credentials go by host
 	}
 	return u
 }
@@ -122,7 +125,7 @@ func (b *base) split() error {
 	}
 	b.dir = path.Clean(strings.Trim(dir, "/"))
 	if strings.Trim(repo, "/") == "" || b.dir == ".." || strings.HasPrefix(b.dir, "../") {
-		return refused("%q names no repository and directory", gitindex.Clean(b.text, 200))
+		return refused("%q names no repository and directory", shown(b.text))
 	}
 	if b.dir != "." {
 		if err := checkName(b.dir); err != nil {
@@ -139,7 +142,7 @@ func parseArtifact(text string) (*base, error) {
 	b := &base{text: text, dir: "."}
 	rest, digest, pinned := strings.Cut(text, "@")
 	if pinned && !sha256Digest.MatchString(digest) {
-		return nil, refused("%q: the digest is not sha256:… of 64 hex digits", gitindex.Clean(text, 200))
+		return nil, refused("%q: the digest is not sha256:… of 64 hex digits", shown(text))
 	}
 	b.digest, b.oci = digest, rest
 	if at := strings.LastIndex(rest, ":"); at > strings.LastIndex(rest, "/") {

@@ -13,7 +13,7 @@ import (
 
 // BaseAt is Base, until ctx ends.
 func (s *Store) BaseAt(ctx context.Context, text string) (fs.FS, render.Pin, error) {
-	what := "the base " + gitindex.Clean(text, 400)
+	what := "the base " + shown(text)
 	b, err := parseBase(text)
 	if err != nil {
 		return nil, render.Pin{}, fmt.Errorf("%s: %w", what, err)
@@ -49,7 +49,7 @@ func (b *base) ownPin() render.Pin {
 func (s *Store) base(ctx context.Context, b *base, pin render.Pin) (fs.FS, render.Pin, error) {
 	switch {
 	case b.oci != "":
-		return s.archive(ctx, &request{Do: "chart", OCI: b.oci, Version: b.version}, pin, treeLayout)
+		return s.archive(ctx, &request{Do: "chart", OCI: b.oci, Version: b.version, Tag: true}, pin, treeLayout)
 	case b.file:
 		return s.file(ctx, b, pin)
 	}

@@ -168,9 +168,9 @@ func (f *fetched) check(r *request) error {
 // what is asked for, for people.
 func (r *request) what() string {
 	if r.URL != "" {
-		return "the file " + gitindex.Clean(r.URL, 200)
+		return "the file " + shown(r.URL)
 	}
-	return "the chart " + render.ChartRef{Repository: r.Repository, OCI: r.OCI, Name: r.Name, Version: r.Version}.String()
+	return "the chart " + shown(render.ChartRef{Repository: r.Repository, OCI: r.OCI, Name: r.Name, Version: r.Version}.String())
 }
 
 // unpack has an archive unpacked.

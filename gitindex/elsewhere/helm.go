@@ -127,6 +127,8 @@ func parseURL(text string) (*url.URL, error) {
 		return nil, refused("URL scheme %q: want https", gitindex.Clean(u.Scheme, 20))
 	case u.Host == "":
 		return nil, refused("a URL without a host")
+	case u.User != nil:
+		return nil, refused("a user in the URL for %s: put it into the credentials", gitindex.Clean(u.Host, 200))
 	case u.Fragment != "":
 		return nil, refused("a URL with a fragment")
 	}

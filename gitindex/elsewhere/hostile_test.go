@@ -395,7 +395,7 @@ func TestChildDies(t *testing.T) {
 		"half":          {`echo '{"size":10}'; printf abc`, "died"},
 		"large":         {`echo '{"size":999999999999}'`, "larger than was asked for"},
 		"negative":      {`echo '{"size":-1}'`, "larger than was asked for"},
-		"without end":   {"cat /dev/zero", "too long"},
+		"without end":   {"exec cat /dev/zero", "too long"},
 		"another thing": {`echo '{"size":3,"digest":"sha256:` + strings.Repeat("a", 64) + `"}'; printf abc`, "is pinned to"},
 	} {
 		s.Fetcher.Command = []string{"/bin/sh", "-c", "cat >/dev/null; " + test.script}

@@ -202,14 +202,12 @@ func (c *client) ociContent(ctx context.Context, q *request) (*fetched, error) {
 		return nil, err
 	}
 	f := &fetched{Version: q.Version}
-	reference := q.Digest
-	if reference == "" {
-		if reference, err = r.resolve(ctx, q.Version); err != nil {
-			return nil, err
-		}
-		f.Version = strings.ReplaceAll(reference, "_", "+") // tags have no plus sign
+	if q.Digest != "" {
+		f.Manifest, err = r.manifest(ctx, q.Digest)
+	} else {
+		f.Manifest, f.Version, err = r.resolve(ctx, q)
 	}
-	if f.Manifest, err = r.manifest(ctx, reference); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("reading the manifest: %w", err)
 	}
 	f.Digest = digestOf(f.Manifest)
@@ -226,31 +224,34 @@ func (c *client) ociContent(ctx context.Context, q *request) (*fetched, error) {
 	return f, err
 }
 
-// resolve finds the tag for a version.
-func (r *registry) resolve(ctx context.Context, version string) (string, error) {
-	if exact(version) {
-		tag := strings.ReplaceAll(version, "+", "_")
-		if !tagName.MatchString(tag) {
-			return "", refused("%q is no tag", gitindex.Clean(version, 100))
+// resolve finds what a version stands for: the tag of that very name, else the
+// best of those that fit it as a range. Tags have no plus sign.
+func (r *registry) resolve(ctx context.Context, q *request) (manifest []byte, version string, err error) {
+	if tag := strings.ReplaceAll(q.Version, "+", "_"); tagName.MatchString(tag) {
+		manifest, err = r.manifest(ctx, tag)
+		if err == nil || q.Tag || exact(q.Version) || !errors.Is(err, errNotFound) {
+			return manifest, q.Version, err
 		}
-		return tag, nil
+	}
+	if q.Tag || exact(q.Version) {
+		return nil, "", refused("%q is no tag", gitindex.Clean(q.Version, 100))
 	}
 	tags, err := r.tags(ctx)
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
 	for i := range tags {
 		tags[i] = strings.ReplaceAll(tags[i], "_", "+")
 	}
-	chosen, err := choose(tags, version)
-	if err != nil {
-		return "", err
+	if version, err = choose(tags, q.Version); err != nil {
+		return nil, "", err
 	}
-	tag := strings.ReplaceAll(chosen, "+", "_")
+	tag := strings.ReplaceAll(version, "+", "_")
 	if !tagName.MatchString(tag) {
-		return "", refused("%q is no tag", gitindex.Clean(tag, 100))
+		return nil, "", refused("%q is no tag", gitindex.Clean(tag, 100))
 	}
-	return tag, nil
+	manifest, err = r.manifest(ctx, tag)
+	return manifest, version, err
 }
 
 // contentLayer is the digest of the one layer that is the archive: Helm's, or

@@ -22,6 +22,7 @@ type request struct {
 	OCI        string     `json:"oci,omitempty"`
 	Name       string     `json:"name,omitempty"`
 	Version    string     `json:"version,omitempty"`
+	Tag        bool       `json:"tag,omitempty"`    // Version is a tag, and never a range
 	Digest     string     `json:"digest,omitempty"` // that it is pinned to; empty to find one
 	Signatures bool       `json:"signatures,omitempty"`
 	URL        string     `json:"url,omitempty"`

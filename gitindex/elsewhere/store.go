@@ -57,7 +57,7 @@ func (s *Store) Base(url string) (fs.FS, render.Pin, error) {
 
 // ChartAt is Chart, until ctx ends.
 func (s *Store) ChartAt(ctx context.Context, ref render.ChartRef) (fs.FS, render.Pin, error) {
-	what := "the chart " + gitindex.Clean(ref.String(), 400)
+	what := "the chart " + shown(ref.String())
 	if err := checkRef(ref); err != nil {
 		return nil, render.Pin{}, fmt.Errorf("%s: %w", what, err)
 	}
