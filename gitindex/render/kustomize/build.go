@@ -36,6 +36,8 @@ type Options struct {
 	// whose copy of the tree leaves files out. It may be nil. The overlay is
 	// not asked.
 	Hidden func(name string, dir bool) bool
+	// NoLinks says that symbolic links are not there, for the same reason.
+	NoLinks bool
 	// Encrypted keeps documents that SOPS encrypted as they are, for a caller
 	// that knows what its applier does with them. Otherwise they are refused.
 	Encrypted bool

@@ -150,6 +150,9 @@ func (t *tree) follow(name string) (string, error) {
 		if info.Mode()&fs.ModeSymlink == 0 {
 			continue
 		}
+		if t.options.NoLinks {
+			return "", &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+		}
 		target, err := links.ReadLink(part)
 		if err != nil {
 			return "", err
