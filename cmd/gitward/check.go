@@ -4,9 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -29,8 +28,11 @@ func checkCommand() *cobra.Command {
 		Short: "Say whether objects would be admitted, and why not",
 		Long: `Say whether objects would be admitted, and why not.
 
-Each object of the files is put to the same engine that the webhook asks, as
-the creation that "kubectl create" would request. Nothing is recorded, and no
+A directory is rendered as the server renders the repository: kustomizations,
+charts, jsonnet, and what Flux and Argo CD objects in it open; a file, or
+standard input, is read as it stands. Each object is put to the same engine
+that the webhook asks, as the creation that "kubectl create" would request.
+Nothing is recorded, and no
 cluster is needed: with --config the Origins, Gates and Secrets come from a
 directory. With --origin a repository on this machine takes the place of an
 Origin's URL, so that a commit can be judged before it is pushed.
@@ -94,10 +96,14 @@ type checkResult struct {
 }
 
 type checkItem struct {
-	Object  objectName `json:"object"`
-	File    string     `json:"file"`
-	Line    int        `json:"line,omitempty"`
-	Verdict verdict    `json:"verdict"`
+	Object objectName `json:"object"`
+	File   string     `json:"file"`
+	Line   int        `json:"line,omitempty"`
+	// Unit is what the object is rendered by, and Level how directly Git says
+	// what it is: exact, rendered, pinned, templated.
+	Unit    string  `json:"unit,omitempty"`
+	Level   string  `json:"level,omitempty"`
+	Verdict verdict `json:"verdict"`
 	// Reason is why it is admitted (Git, NotGated …) or refused (NotInGit,
 	// Differs, Unsigned …).
 	Reason string `json:"reason,omitempty"`
@@ -147,7 +153,15 @@ func check(cmd *cobra.Command, o *checkOptions, args []string) error {
 	defer l.stop()
 	result := checkResult{document: documentOf("CheckResult"), Items: []checkItem{}}
 	for _, f := range files {
-		result.Items = append(result.Items, l.checkFile(cmd.Context(), f, o.strict)...)
+		items := []checkItem(nil)
+		if f.isDir {
+			if items, err = l.checkDirectory(cmd.Context(), f.name, o.strict); err != nil {
+				return err
+			}
+		} else {
+			items = l.checkFile(cmd.Context(), f, o.strict)
+		}
+		result.Items = append(result.Items, items...)
 	}
 	l.tellGates(s, result.Items)
 	if o.output != "table" {
@@ -160,64 +174,46 @@ func check(cmd *cobra.Command, o *checkOptions, args []string) error {
 	return result.exit(o.exitCode)
 }
 
-// inputFile is one file to be checked, read whole.
+// inputFile is one file to be checked, read whole, or a directory.
 type inputFile struct {
-	name string
-	data []byte
+	name  string
+	isDir bool
+	data  []byte
 }
 
-// readFiles reads the files, directories and standard input that args name. In
-// a directory those count that an Origin would read.
+// readFiles reads the files and standard input that args name.
 func readFiles(args []string, stdin io.Reader) ([]inputFile, error) {
 	var files []inputFile
 	for _, arg := range args {
-		if arg == "-" {
-			data, err := io.ReadAll(stdin)
-			if err != nil {
-				return nil, fmt.Errorf("reading standard input: %w", err)
-			}
-			files = append(files, inputFile{"-", data})
-			continue
-		}
-		names, err := filesIn(arg)
+		f, err := readInput(arg, stdin)
 		if err != nil {
-			return nil, fmt.Errorf("reading what to check: %w", err)
+			return nil, err
 		}
-		if len(names) == 0 {
-			return nil, fmt.Errorf("reading what to check: %s holds no .yaml, .yml or .json file", arg)
-		}
-		for _, name := range names {
-			data, err := os.ReadFile(name)
-			if err != nil {
-				return nil, fmt.Errorf("reading what to check: %w", err)
-			}
-			files = append(files, inputFile{name, data})
-		}
+		files = append(files, f)
 	}
 	return files, nil
 }
 
-func filesIn(path string) ([]string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.IsDir() {
-		return []string{path}, nil
-	}
-	var names []string
-	err = filepath.WalkDir(path, func(name string, e fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case e.IsDir() && e.Name() == ".git":
-			return fs.SkipDir
-		case e.Type().IsRegular() && render.Eligible(filepath.ToSlash(name)):
-			names = append(names, name)
+func readInput(arg string, stdin io.Reader) (inputFile, error) {
+	if arg == "-" {
+		data, err := io.ReadAll(stdin)
+		if err != nil {
+			return inputFile{}, fmt.Errorf("reading standard input: %w", err)
 		}
-		return nil
-	})
-	return names, err
+		return inputFile{name: "-", data: data}, nil
+	}
+	info, err := os.Stat(arg)
+	if err != nil {
+		return inputFile{}, fmt.Errorf("reading what to check: %w", err)
+	}
+	if info.IsDir() {
+		return inputFile{name: arg, isDir: true}, nil
+	}
+	data, err := os.ReadFile(arg)
+	if err != nil {
+		return inputFile{}, fmt.Errorf("reading what to check: %w", err)
+	}
+	return inputFile{name: arg, data: data}, nil
 }
 
 // checkFile judges every object of a file. What cannot be read is an item too:
@@ -327,26 +323,37 @@ func areGates(n int) string {
 }
 
 func (r *checkResult) print(s *console) {
-	var rows [][]cell
-	for i := range r.Items {
-		item := &r.Items[i]
-		commit := ""
-		if item.Source != nil {
-			commit = gitindex.Short(item.Source.Commit)
-		}
-		rows = append(rows, []cell{plain(item.name()), s.marked(item.Verdict.mark(), string(item.Verdict)),
-			plain(item.Reason), plain(commit), plain(item.place())})
-	}
-	if len(rows) == 0 {
+	if len(r.Items) == 0 {
 		s.note("the files hold no objects")
 		return
 	}
-	s.table("OBJECT VERDICT REASON COMMIT FILE", rows)
+	rendered := slices.ContainsFunc(r.Items, func(i checkItem) bool { return i.Unit != "" })
+	head := "OBJECT VERDICT REASON COMMIT FILE"
+	if rendered {
+		head = "UNIT " + head
+	}
+	var rows [][]cell
+	for i := range r.Items {
+		row := r.Items[i].row(s)
+		if rendered {
+			row = append([]cell{plain(gitindex.Clean(r.Items[i].Unit, 120))}, row...)
+		}
+		rows = append(rows, row)
+	}
+	s.table(head, rows)
 	for _, item := range r.Items {
 		if item.Message != "" {
 			fmt.Fprintf(s.out, "\n%s\n", item.Message)
 		}
 	}
+}
+
+func (i *checkItem) row(s *console) []cell {
+	commit := ""
+	if i.Source != nil {
+		commit = gitindex.Short(i.Source.Commit)
+	}
+	return []cell{plain(i.name()), s.marked(i.Verdict.mark(), string(i.Verdict)), plain(i.Reason), plain(commit), plain(i.place())}
 }
 
 // exit is the error that says how the command ends: what could not be told

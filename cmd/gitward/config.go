@@ -175,8 +175,8 @@ func checkOrigin(s *v1alpha1.OriginSpec) error {
 		switch {
 		case strings.HasPrefix(r.Path, "/") || slices.Contains(strings.Split(r.Path, "/"), ".."):
 			return fmt.Errorf("spec.render[%d].path must be relative to the repository and must not leave it", i)
-		case r.Type != v1alpha1.RenderAuto && r.Type != v1alpha1.RenderPlain:
-			return fmt.Errorf("spec.render[%d].type %q is none of Auto, Plain", i, r.Type)
+		case !slices.Contains(renderTypes, r.Type):
+			return fmt.Errorf("spec.render[%d].type %q is none of Auto, Plain, Kustomize, Helm, Jsonnet", i, r.Type)
 		case r.Applier != nil && (r.Applier.Flux == nil) == (r.Applier.ArgoCD == nil):
 			return fmt.Errorf("spec.render[%d].applier takes exactly one of flux and argocd", i)
 		}
@@ -258,6 +258,8 @@ func checkExceptions(s *v1alpha1.GateSpec) error {
 	}
 	return nil
 }
+
+var renderTypes = []v1alpha1.RenderType{v1alpha1.RenderAuto, v1alpha1.RenderPlain, v1alpha1.RenderKustomize, v1alpha1.RenderHelm, v1alpha1.RenderJsonnet}
 
 var fieldPath = regexp.MustCompile(`^[a-z][A-Za-z0-9]*([.].+|\[.*\].*)$`)
 

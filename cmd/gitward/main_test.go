@@ -115,16 +115,20 @@ func commitCommand(ts *testscript.TestScript, neg bool, args []string) {
 // configureCommand writes DIR/origin.yaml: an Origin of the name "platform",
 // and the Secret with its signers. Options stand as in allowed_signers:
 //
-//	configure DIR REPO [require=WHAT] [SIGNER[,OPTION...]]...
+//	configure DIR REPO [require=WHAT] [spec=FILE] [SIGNER[,OPTION...]]...
 func configureCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: configure DIR REPO [SIGNER[,OPTION...]]...")
 	}
 	var signers strings.Builder
-	required := "Change"
+	required, more := "Change", ""
 	for _, arg := range args[2:] {
 		if what, ok := strings.CutPrefix(arg, "require="); ok {
 			required = what
+			continue
+		}
+		if file, ok := strings.CutPrefix(arg, "spec="); ok {
+			more = ts.ReadFile(file)
 			continue
 		}
 		person, options, _ := strings.Cut(arg, ",")
@@ -140,14 +144,14 @@ spec:
   url: %s
   ref: {branch: main}
   signers: {require: %s, secretRef: {name: platform-signers}}
----
+%s---
 apiVersion: v1
 kind: Secret
 metadata: {name: platform-signers}
 stringData:
   allowed_signers: |
     # who may sign
-%s`, ts.MkAbs(args[1]), required, signers.String())
+%s`, ts.MkAbs(args[1]), required, more, signers.String())
 	ts.Check(os.WriteFile(filepath.Join(ts.MkAbs(args[0]), "origin.yaml"), []byte(text), 0o644))
 }
 

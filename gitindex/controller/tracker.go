@@ -18,8 +18,6 @@ import (
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/canonical"
 	"github.com/gitward/gitward/gitindex/gitrepo"
-	"github.com/gitward/gitward/gitindex/object"
-	"github.com/gitward/gitward/gitindex/render"
 	"github.com/gitward/gitward/gitindex/signature"
 )
 
@@ -62,13 +60,14 @@ func (s *Settings) digest() string {
 type Tracker struct {
 	settings Settings
 	repo     *gitrepo.Repo
+	blobs    blobs // of repo
 
 	mu    sync.Mutex
 	state *state
 	dirty bool // the state is newer than the file
 	// seen and bases are what the evaluator keeps of blobs: see there.
-	seen  map[object.ID][]render.Object
-	bases map[object.ID]kustomizationFile
+	seen  seen
+	bases bases
 
 	snapshot atomic.Pointer[gitindex.Snapshot]
 }
@@ -95,7 +94,7 @@ func NewTracker(s Settings) (*Tracker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the repository of Origin %s: %w", s.Name, err)
 	}
-	t := &Tracker{settings: s, repo: repo, seen: map[object.ID][]render.Object{}, bases: map[object.ID]kustomizationFile{}}
+	t := &Tracker{settings: s, repo: repo, blobs: repo, seen: seen{}, bases: bases{}}
 	old, err := loadState(t.indexFile())
 	switch {
 	case err == nil && old.Digest == s.digest():
@@ -324,7 +323,7 @@ func (t *Tracker) take(s *state, steps []gitrepo.Step) {
 
 func (t *Tracker) builder(s *state) *builder {
 	schemas, _ := canonical.New()
-	r := newReader(t.repo)
+	r := newReader(t.blobs)
 	e := newEvaluator(&t.settings, s.Timeline.Paths(), schemas, r)
 	e.seen, e.bases = t.seen, t.bases
 	maps.Copy(e.memo, s.Rendered)

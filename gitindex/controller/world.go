@@ -67,6 +67,13 @@ const (
 	mostRounds = 25
 )
 
+// seen is, of a blob, what opens units or is looked up; bases is what the
+// survey needs of a kustomization's blob. Both stay good for ever.
+type (
+	seen  map[object.ID][]render.Object
+	bases map[object.ID]kustomizationFile
+)
+
 // evaluator finds worlds. One goroutine uses it.
 type evaluator struct {
 	url       string
@@ -82,10 +89,10 @@ type evaluator struct {
 	// files, and those that make a directory a tool's. Sorted.
 	eligible, markers []string
 
-	seen     map[object.ID][]render.Object   // of a blob: what opens units or is looked up
-	bases    map[object.ID]kustomizationFile // of a kustomization's blob
-	memo     map[string]*rendering           // the latest of each unit
-	rendered int                             // how many renderings were made
+	seen     seen
+	bases    bases
+	memo     map[string]*rendering // the latest of each unit
+	rendered int                   // how many renderings were made
 }
 
 func newEvaluator(s *Settings, paths []string, schemas *canonical.Schemas, r *reader) *evaluator {
