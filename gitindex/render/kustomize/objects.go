@@ -113,3 +113,9 @@ func (b *Built) place(o render.Object) (file string, line, end int) {
 	}
 	return path.Join(b.dir, b.tree.kustomization(path.Join(treeRoot, b.dir))), 0, 0
 }
+
+// Place is the file and line of the object that a text holds.
+func (b *Built) Place(text []byte) (file string, line int) {
+	file, line, _ = b.place(headline(text))
+	return file, line
+}
