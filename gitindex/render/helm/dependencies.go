@@ -107,7 +107,7 @@ func (r Release) add(l *loaded, d *chart.Dependency) error {
 	if err != nil {
 		return err
 	}
-	read, err := readChart(fsys, dir)
+	read, err := readChart(fsys, dir, dir != "." && r.inTree())
 	if err != nil {
 		return err
 	}

@@ -102,6 +102,10 @@ func split(text string, o render.HelmOptions) ([]Document, error) {
 	var all []Document
 	for _, key := range keys {
 		var head releaseutil.SimpleHead
+		if !mayBeHook(parts[key]) {
+			all = append(all, Document{Text: []byte(parts[key])})
+			continue
+		}
 		if err := yaml.Unmarshal([]byte(parts[key]), &head); err != nil {
 			return nil, fmt.Errorf("does not parse as it was rendered: %s", gitindex.Clean(err.Error(), 200))
 		}
@@ -111,6 +115,26 @@ func split(text string, o render.HelmOptions) ([]Document, error) {
 		}
 	}
 	return all, nil
+}
+
+// Reread says anew, of the text as it is now, whether the document is a hook and
+// whether Helm applies it with these options.
+func (d Document) Reread(o render.HelmOptions) (Document, bool, error) {
+	found, err := split(string(d.Text), o)
+	if err != nil {
+		return d, false, fmt.Errorf("%s: %w", gitindex.Clean(d.Template, 200), err)
+	}
+	if len(found) != 1 {
+		return d, false, nil
+	}
+	d.Hook = found[0].Hook
+	return d, true, nil
+}
+
+// mayBeHook saves the reading of a document that names no hook. A key can only
+// be written in other characters with a backslash.
+func mayBeHook(text string) bool {
+	return strings.Contains(text, releasev1.HookAnnotation) || strings.Contains(text, "\\")
 }
 
 // hookOf says whether a document is a hook, and whether Helm ever applies it:

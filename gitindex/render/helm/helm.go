@@ -31,6 +31,8 @@ type Release struct {
 	Version func(version string) (string, error)
 	// Defaults are values in place of those in the chart's values.yaml.
 	Defaults map[string]any
+	// SkipSchema takes values as they are, whatever values.schema.json says.
+	SkipSchema bool
 	// Printed says that hooks are read from what "helm template" prints, as Argo
 	// CD does, and not handed over one by one, as Helm does when it installs: a
 	// block of text that ends a document then ends with a line break.

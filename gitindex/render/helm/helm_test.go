@@ -238,7 +238,7 @@ func TestRefusals(t *testing.T) {
 		"a name":               {files: []string{chartYAML, good}, o: render.HelmOptions{ReleaseName: "Not_A_Name"}, want: "cannot be a release's name"},
 		"another Kubernetes":   {files: []string{chartYAML + "kubeVersion: '>= 2.0'\n", good}, want: "is for Kubernetes >= 2.0, not for v1.37.0"},
 		"a schema":             {files: []string{chartYAML, good, "-- c/values.schema.json --\n{\"required\":[\"host\"]}\n"}, want: "do not fit values.schema.json of the chart c"},
-		"broken output":        {files: []string{chartYAML, configMap("[")}, want: "c/templates/a.yaml: does not parse"},
+		"broken output":        {files: []string{chartYAML, configMap("[")}, want: "line 6 of a document as it was rendered: does not parse"},
 		"no object":            {files: []string{chartYAML, "-- c/templates/a.yaml --\na: 1\n"}, want: "renders a document that is no object"},
 		"a generated name":     {files: []string{chartYAML, "-- c/templates/a.yaml --\napiVersion: v1\nkind: Pod\nmetadata: {generateName: a-}\n"}, want: "generateName"},
 		"a key twice":          {files: []string{chartYAML, "-- c/templates/a.yaml --\napiVersion: v1\nkind: Pod\nmetadata: {name: a}\nmetadata: {name: b}\n"}, want: "c/templates/a.yaml"},
@@ -252,7 +252,7 @@ func TestRefusals(t *testing.T) {
 		"two of one name": {files: []string{chartYAML, good,
 			"-- c/charts/a/Chart.yaml --\napiVersion: v2\nname: r\nversion: 1.0.0\n-- c/charts/b/Chart.yaml --\napiVersion: v2\nname: r\nversion: 2.0.0\n"}, want: "holds the chart r twice"},
 		"templates that call themselves": {files: []string{chartYAML, configMap(`{{ define "a" }}{{ include "a" . }}{{ end }}{{ include "a" . }}`)}, want: "nested reference name"},
-		"too much": {files: []string{chartYAML, configMap(`{{ range until 70 }}{{ repeat 1000000 "x" }}{{ end }}`)}, want: "make more than 64 MiB"},
+		"too much":                       {files: []string{chartYAML, configMap(`{{ range until 70 }}{{ repeat 1000000 "x" }}{{ end }}`)}, want: "make more than 64 MiB"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			files := tree(c.files...)

@@ -36,7 +36,7 @@ type files []*archive.BufferedFile
 
 // load reads the chart and what it depends on.
 func (r Release) load() (*loaded, error) {
-	read, err := readChart(r.Chart, r.Dir)
+	read, err := readChart(r.Chart, r.Dir, r.inTree())
 	if err != nil {
 		return nil, err
 	}
@@ -92,8 +92,9 @@ func ambiguous(c *chart.Chart) error {
 	return nil
 }
 
-// walker reads a directory as Helm's own loader does: .helmignore decides,
-// symbolic links are followed as the file system follows them.
+// walker reads a directory as Helm's own loader does: symbolic links are
+// followed as the file system follows them, .helmignore decides. In a chart that
+// was packed it has decided before, and Helm does not look at it again.
 type walker struct {
 	fsys  fs.FS
 	dir   string
@@ -102,19 +103,21 @@ type walker struct {
 	size  int64
 }
 
-func readChart(fsys fs.FS, dir string) (files, error) {
+func readChart(fsys fs.FS, dir string, unpacked bool) (files, error) {
 	w := &walker{fsys: fsys, dir: cleanDir(dir), rules: ignore.Empty()}
 	if !fs.ValidPath(w.dir) {
 		return nil, fmt.Errorf("the chart's path %q leads out of the tree", gitindex.Clean(dir, 200))
 	}
-	text, err := fs.ReadFile(fsys, path.Join(w.dir, ignore.HelmIgnore))
-	if err == nil {
-		w.rules, err = ignore.Parse(bytes.NewReader(text))
+	if unpacked {
+		text, err := fs.ReadFile(fsys, path.Join(w.dir, ignore.HelmIgnore))
+		if err == nil {
+			w.rules, err = ignore.Parse(bytes.NewReader(text))
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("reading .helmignore: %w", err)
+		}
+		w.rules.AddDefaults()
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("reading .helmignore: %w", err)
-	}
-	w.rules.AddDefaults()
 	if err := w.directory("", 0); err != nil {
 		return nil, err
 	}

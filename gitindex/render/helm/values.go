@@ -49,6 +49,9 @@ func (r Release) values(c *chart.Chart, w *world) (common.Values, error) {
 	if err != nil {
 		return nil, fmt.Errorf("joining the values: %w", err)
 	}
+	if r.SkipSchema {
+		return values, nil
+	}
 	return values, validate(c, table)
 }
 
