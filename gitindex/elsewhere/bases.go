@@ -99,6 +99,7 @@ func (s *Store) tree(ctx context.Context, b *base, pin render.Pin) (fs.FS, rende
 			return nil, render.Pin{}, badPin(pin)
 		}
 	}
+	s.use([]string{b.host.Host})
 	tree, commit, err := s.Git.Tree(ctx, b.clone, ref)
 	switch {
 	case err != nil:

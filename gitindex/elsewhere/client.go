@@ -182,6 +182,9 @@ func read(res *http.Response, limit int64, what string) ([]byte, error) {
 		return nil, refused("%s is %d bytes, more than the limit of %d", what, res.ContentLength, limit)
 	}
 	data, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
+	if late := res.Request.Context().Err(); err == nil && late != nil {
+		err = late // a server that hears us go may end its answer as if it were whole
+	}
 	switch {
 	case err != nil:
 		return nil, plainError(res.Request.URL, err)

@@ -66,11 +66,15 @@ func (b LockedBase) Pin() render.Pin {
 }
 
 // asks is what a reference asks for, written in one way: a repository is the
-// same with a slash at its end, and an OCI reference has the name in it.
+// same with a slash at its end, an OCI reference has the name in it, and Flux
+// writes "*" where Helm writes nothing.
 func asks(ref render.ChartRef) render.ChartRef {
 	ref.Repository, ref.OCI, ref.Digest = strings.TrimRight(ref.Repository, "/"), strings.TrimRight(ref.OCI, "/"), ""
 	if ref.OCI != "" {
 		ref.Name = ""
+	}
+	if ref.Version == "*" {
+		ref.Version = ""
 	}
 	return ref
 }

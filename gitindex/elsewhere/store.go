@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/url"
+	"slices"
 	"sync"
 
 	"github.com/gitward/gitward/gitindex"
@@ -40,6 +42,26 @@ type Store struct {
 	mu    sync.Mutex
 	ready map[string]*files // unpacked, by layout and digest
 	size  int64
+	used  map[string]bool
+}
+
+// HostsUsed are the hosts that were spoken to so far, sorted: those that an
+// Origin has to allow.
+func (s *Store) HostsUsed() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.used))
+}
+
+func (s *Store) use(hosts []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.used == nil {
+		s.used = map[string]bool{}
+	}
+	for _, h := range hosts {
+		s.used[h] = true
+	}
 }
 
 // readyBytes bounds what is kept unpacked.
@@ -216,6 +238,7 @@ func (s *Store) content(ctx context.Context, r *request) (*fetched, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.use(got.Hosts)
 	return got, s.keep(r, got)
 }
 
