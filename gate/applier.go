@@ -181,7 +181,7 @@ func dropFinalizer(obj map[string]any, name string) {
 // differsInHoles reports whether what was applied is the manifest but for values
 // that are left open.
 func (c *comparison) differsInHoles(applied, raw any) bool {
-	holes := &comparison{tracing: c.tracing, manifest: c.manifest, subject: &subject{ref: c.subject.ref, shape: c.subject.shape},
+	holes := &comparison{tracing: c.tracing, manifest: c.manifest, subject: &subject{ref: c.subject.ref, resource: c.subject.resource, shape: c.subject.shape},
 		declared: func() any { return raw }}
 	holes.only = func(v values) bool { return v.new != absent && holes.holeReason(v) }
 	holes.fields(c.subject.shape, absent, applied, raw)

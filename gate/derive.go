@@ -4,9 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-
 	"github.com/gitward/gitward/gitindex"
 )
 
@@ -169,12 +166,7 @@ func (t *tracing) makes(owner *LiveObject, child gitindex.Ref) bool {
 	if slices.ContainsFunc(makers, func(m maker) bool { return m.owner == kind && m.child == child.GroupKind() }) {
 		return true
 	}
-	resource, ok := resourceOf[child.GroupKind()]
-	if !ok {
-		plural, _ := meta.UnsafeGuessKindToResource(schema.GroupVersionKind{Group: child.Group, Kind: child.Kind})
-		resource = plural.GroupResource().String()
-	}
-	return t.operatorOf(kind, resource) != nil
+	return t.operatorOf(kind, resourceFor(child)) != nil
 }
 
 func ownerOf(o *LiveObject) Owner {

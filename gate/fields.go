@@ -49,7 +49,7 @@ func (c *comparison) gateHole(v values) bool {
 
 // opens reports whether a hole of the Gate is at the comparison's place.
 func (t *tracing) opens(h *HoleRule, c *comparison) bool {
-	return !expired(h.Expires, t.now) && slices.Contains(h.Resources, t.req.resource()) && matchAny(h.Namespaces, c.subject.ref.Namespace) &&
+	return !expired(h.Expires, t.now) && slices.Contains(h.Resources, c.subject.resource) && matchAny(h.Namespaces, c.subject.ref.Namespace) &&
 		slices.ContainsFunc(h.Paths, c.standsAt)
 }
 

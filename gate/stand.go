@@ -64,7 +64,26 @@ func (t *tracing) stand() (Standing, Decision) {
 	case keptByKubernetes(s.ref, o):
 		return StandsPlatform, Decision{}
 	}
+	if t.standsReleased(s) {
+		return StandsDerived, Decision{}
+	}
 	return t.standsOn(s)
+}
+
+// standsReleased reports a version of a declared Helm release, an old one too:
+// Helm keeps some.
+func (t *tracing) standsReleased(s *subject) bool {
+	name, _, ok := releaseNamed(s.ref)
+	if !ok {
+		return false
+	}
+	declared := t.releaseIn(s.ref.Namespace, name)
+	r, err := readRelease(s.ref, s.new)
+	if declared == nil || err != nil || r.namespace != declared.namespace {
+		return false
+	}
+	kind, _ := t.releaseFault(declared, r)
+	return kind == "" || kind == Outdated
 }
 
 // standsOn follows the owners of an object that Git does not declare.

@@ -236,6 +236,10 @@ func readStory(t *testing.T, a *txtar.Archive) *story {
 			object = toJSON(t, f.Data)
 		case "old":
 			old = toJSON(t, f.Data)
+		case "release":
+			object = releaseSecret(t, f.Data)
+		case "old release":
+			old = releaseSecret(t, f.Data)
 		case "live":
 			lives = append(lives, toJSON(t, f.Data))
 		case "owed":

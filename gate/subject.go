@@ -12,6 +12,7 @@ import (
 type subject struct {
 	ref                  gitindex.Ref
 	apiVersion           string
+	resource             string // with its group: "deployments.apps"
 	uid                  string
 	shape                canonical.Shape
 	managed              *managedFields
@@ -26,6 +27,7 @@ func newSubject(schemas *canonical.Schemas, req *Request, o objects) *subject {
 	s := &subject{
 		ref:        req.Ref(),
 		apiVersion: apiVersion(req.Group, req.Version),
+		resource:   req.resource(),
 		shape:      schemas.Shape(req.Group, req.Version, req.Kind),
 		uid:        text(dig(o.new, "metadata", "uid")),
 		managed:    managedFieldsOf(o.new),

@@ -106,6 +106,9 @@ func (t *tracing) candidates(ref gitindex.Ref) []candidate {
 			others = append(others, candidate{manifest: m, refused: heldBecause(m.Commit.Verdict.Outcome)})
 		}
 	}
+	if len(counts) == 0 && ref.GroupKind() == "Namespace" {
+		counts = t.created(ref)
+	}
 	return append(counts, others...)
 }
 
@@ -217,6 +220,9 @@ func (t *tracing) reasonFor(s *subject, o objects) Decision {
 	}
 	d := t.weigh(s)
 	if d.Refusal != nil && t.counted(s.ref) == nil {
+		if release, ok := t.released(s); ok {
+			return t.emergency(s, release)
+		}
 		// What does not count, such as an unsigned commit, must not stand in the way
 		// of what would be admitted without it.
 		if other := t.untraced(s, d); other.Refusal == nil || d.Refusal.Kind == NotInGit {

@@ -233,6 +233,9 @@ func (t *tracing) removal(ref gitindex.Ref, old map[string]any) Decision {
 			return Decision{Refusal: r}
 		}
 	}
+	if r := t.keepsDeployed(ref, old); r != nil {
+		return Decision{Refusal: r}
+	}
 	if isOwnKind(ref) && !removed {
 		return Decision{Refusal: ownDeletion(ref)}
 	}
