@@ -168,6 +168,10 @@ type Manifest struct {
 	// file is read as it stands.
 	Unit  string
 	Level Level // empty counts as Exact
+	// Via is the Origin whose object opened the unit, where that is another one
+	// than holds the content. The manifest counts only where both may declare the
+	// object: the opener can change all that it renders.
+	Via string
 	// Applier is what applies the manifest's unit; nil if nothing is known.
 	Applier *Applier
 	// Hook and Bare say which of the applier's decorations the object does

@@ -206,6 +206,11 @@ type Cluster struct {
 	// +kubebuilder:validation:MaxItems=512
 	// +optional
 	APIVersions []string `json:"apiVersions,omitempty"`
+	// Names and server addresses under which an Argo CD elsewhere knows this
+	// cluster. An Argo CD in the cluster needs none.
+	// +kubebuilder:validation:MaxItems=32
+	// +optional
+	Names []string `json:"names,omitempty"`
 }
 
 // RenderType is how files become objects.

@@ -73,6 +73,7 @@ func (h *Hub) Set(ctx context.Context, s Settings) error {
 		h.running = map[string]*runner{}
 	}
 	h.running[s.Name] = r
+	h.introduceLocked()
 	h.publishLocked()
 	h.wg.Add(1)
 	go func() {
@@ -179,9 +180,25 @@ func (h *Hub) sync(ctx context.Context, r *runner) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.running[name] == r {
+		h.introduceLocked()
 		h.publishLocked()
 	}
 	return nil
+}
+
+// introduceLocked lets the Origins know of each other, and has those look again
+// for whom something is new.
+func (h *Hub) introduceLocked() {
+	trackers := map[string]*Tracker{}
+	for name, r := range h.running {
+		trackers[name] = r.tracker
+	}
+	for _, name := range meet(trackers) {
+		select {
+		case h.running[name].wake <- struct{}{}:
+		default:
+		}
+	}
 }
 
 func (h *Hub) publishLocked() {

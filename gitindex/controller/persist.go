@@ -31,6 +31,8 @@ type stored struct {
 	Units     map[string]*Yield
 	Rendered  map[string]*rendering
 	Layout    string
+	Met       string
+	Opened    []Opened
 	Past      map[gitindex.Ref][]gitindex.Past
 	General   []gitindex.Problem
 	FetchedAt time.Time
@@ -44,7 +46,7 @@ func saveState(name string, s *state) error {
 		return fmt.Errorf("writing the index: %w", err)
 	}
 	out := stored{Digest: s.Digest, Tip: s.Tip, Timeline: timeline, Files: s.Files, Units: s.Units, Rendered: s.Rendered,
-		Layout: s.Layout, General: s.General, FetchedAt: s.FetchedAt,
+		Layout: s.Layout, Met: s.Met, Opened: s.Opened, General: s.General, FetchedAt: s.FetchedAt,
 		Past: map[gitindex.Ref][]gitindex.Past{}}
 	for ref, e := range s.Objects {
 		if len(e.Past) > 0 {
@@ -104,7 +106,7 @@ func loadState(name string) (*state, error) {
 		return nil, fmt.Errorf("reading the index: %w", err)
 	}
 	s := &state{Digest: in.Digest, Tip: in.Tip, Timeline: &gitrepo.Timeline{}, Files: in.Files, Units: in.Units, Rendered: in.Rendered,
-		Layout: in.Layout, General: in.General, FetchedAt: in.FetchedAt}
+		Layout: in.Layout, Met: in.Met, Opened: in.Opened, General: in.General, FetchedAt: in.FetchedAt}
 	if err := s.Timeline.UnmarshalBinary(in.Timeline); err != nil {
 		return nil, fmt.Errorf("reading the index: %w", err)
 	}

@@ -69,7 +69,9 @@ type Tracker struct {
 	seen  seen
 	bases bases
 
-	snapshot atomic.Pointer[gitindex.Snapshot]
+	snapshot    atomic.Pointer[gitindex.Snapshot]
+	neighbours  atomic.Pointer[Neighbours]
+	openedUnits atomic.Pointer[[]Opened]
 }
 
 // state is what a tracker knows, and what it writes to disk.
@@ -81,6 +83,8 @@ type state struct {
 	Units     map[string]*Yield
 	Rendered  map[string]*rendering
 	Layout    string
+	Met       string   // the print of the neighbours that the units were found with
+	Opened    []Opened // over other repositories
 	Objects   map[gitindex.Ref]*gitindex.Entry
 	General   []gitindex.Problem
 	FetchedAt time.Time
@@ -150,6 +154,14 @@ func (t *Tracker) Sync(ctx context.Context) (*gitindex.Snapshot, error) {
 // advance takes in the commits up to tip.
 func (t *Tracker) advance(ctx context.Context, tip string) error {
 	current := t.state != nil && t.state.Digest == t.settings.digest()
+	if current && t.state.Tip == tip && t.wantsAnotherLook() {
+		s := t.state.clone()
+		t.rebuild(s, nil)
+		if s.Met != t.state.Met || !maps.Equal(s.Rendered, t.state.Rendered) {
+			t.state, t.dirty = s, true
+			t.publish(tip, "")
+		}
+	}
 	if current && t.state.Tip == tip {
 		t.state.FetchedAt = t.settings.Now()
 		snap := *t.Snapshot()
@@ -315,8 +327,37 @@ func (t *Tracker) take(s *state, steps []gitrepo.Step) {
 	s.Timeline.Append(steps...)
 	s.Tip = steps[len(steps)-1].Commit.ID
 	s.FetchedAt = t.settings.Now()
+	s.Rendered = maps.Clone(s.Rendered)
+	maps.DeleteFunc(s.Rendered, func(_ string, r *rendering) bool { return r.Passing })
+	t.rebuild(s, slices.Compact(paths))
+}
+
+// wantsAnotherLook reports whether the same commit may now give another index:
+// something from elsewhere may have come, or other Origins have.
+func (t *Tracker) wantsAnotherLook() bool {
+	if t.met().print() != t.state.Met {
+		return true
+	}
+	for _, r := range t.state.Rendered {
+		if r.Error != "" {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *Tracker) met() *Neighbours {
+	if n := t.neighbours.Load(); n != nil {
+		return n
+	}
+	return &Neighbours{}
+}
+
+// rebuild works out what the paths changed.
+func (t *Tracker) rebuild(s *state, paths []string) {
 	b := t.builder(s)
-	b.update(slices.Compact(paths))
+	b.update(paths)
+	s.Met, s.Opened = t.met().print(), b.world.opened
 	s.Files, s.Units, s.Rendered, s.Layout = b.files, b.units, b.renderings, b.layout
 	s.Objects, s.General = b.objects, b.general
 }
@@ -327,6 +368,7 @@ func (t *Tracker) builder(s *state) *builder {
 	e := newEvaluator(&t.settings, s.Timeline.Paths(), schemas, r)
 	e.seen, e.bases = t.seen, t.bases
 	maps.Copy(e.memo, s.Rendered)
+	e.neighbours = *t.met()
 	return &builder{origin: t.settings.Name, timeline: s.Timeline, evaluator: e, parts: e.parts, schemas: schemas, reader: r,
 		now: t.settings.Now(), files: s.Files, units: s.Units, renderings: s.Rendered, layout: s.Layout, objects: s.Objects, general: s.General}
 }
@@ -356,6 +398,7 @@ func (t *Tracker) publish(tip, frozen string) {
 		snap.Accepted, snap.Frozen = nil, why
 	}
 	t.snapshot.Store(snap.Seal())
+	t.openedUnits.Store(&s.Opened)
 }
 
 // belowHighWater says why nothing may be decided from the history at hand: it

@@ -13,6 +13,7 @@ import (
 	"github.com/gitward/gitward/gitindex/canonical"
 	"github.com/gitward/gitward/gitindex/object"
 	"github.com/gitward/gitward/gitindex/render"
+	"github.com/gitward/gitward/gitindex/render/argocd"
 )
 
 // Renderer makes objects of a unit. That it fails is the unit's affair: nothing
@@ -29,6 +30,11 @@ type rendering struct {
 	Error  string // why nothing of it is traceable; empty if it went well
 	// From and Root say through what the unit was opened: see opener.
 	From, Root string
+	// Via is the Origin whose object opened it, where that is another one.
+	Via string
+	// Passing says that the failure lies with the renderer, so that it may go
+	// well another time.
+	Passing bool
 }
 
 // world is all that an Origin declares at one version of its tree: the files
@@ -39,6 +45,7 @@ type world struct {
 	plain      []string // sorted
 	renderings map[string]*rendering
 	problems   []gitindex.Problem
+	opened     []Opened // units whose content is in other repositories
 
 	objects map[gitindex.Ref]json.RawMessage // those that renderings may look up
 	owned   map[string]render.Tool           // the directories that are a tool's
@@ -84,7 +91,11 @@ type evaluator struct {
 	reader    *reader
 	renderer  Renderer
 	elsewhere elsewhere
-	dirs      directories
+	// neighbours are the other Origins, and clusters the names under which an
+	// Argo CD elsewhere knows this cluster.
+	neighbours Neighbours
+	clusters   []string
+	dirs       directories
 	// eligible and markers are the paths of the timeline that may be plain
 	// files, and those that make a directory a tool's. Sorted.
 	eligible, markers []string
@@ -109,6 +120,7 @@ func newEvaluator(s *Settings, paths []string, schemas *canonical.Schemas, r *re
 	}
 	if c := s.Spec.Cluster; c != nil {
 		e.cluster = render.Cluster{KubeVersion: c.KubeVersion, APIVersions: c.APIVersions}
+		e.clusters = c.Names
 	}
 	for _, p := range paths {
 		if _, ok := marker(p); ok {
@@ -158,11 +170,13 @@ func (r *roots) without(w *world) *roots {
 
 // open renders the roots, and what their objects open, until nothing new comes.
 func (e *evaluator) open(w *world, r *roots) {
-	w.plain, w.renderings, w.problems = r.files, map[string]*rendering{}, slices.Clone(r.problems)
+	w.plain, w.renderings = r.files, map[string]*rendering{}
+	defer func() { w.problems = append(w.problems, r.problems...) }()
 	src := &sources{tree: w.version, elsewhere: e.elsewhere, declares: func(ref gitindex.Ref) json.RawMessage { return w.objects[ref] }}
 	fixed, standing := e.fromFiles(w.version, r.files)
 	w.objects = standing
 	for round := 0; ; round++ {
+		w.problems, w.opened = nil, nil
 		wanted := e.wanted(w, r.units, fixed)
 		changed := len(wanted) != len(w.renderings)
 		next := make(map[string]*rendering, len(wanted))
@@ -187,6 +201,7 @@ func (e *evaluator) open(w *world, r *roots) {
 type request struct {
 	unit       render.Unit
 	from, root string
+	via        string
 	refused    string // why it is not rendered
 }
 
@@ -195,6 +210,9 @@ func (e *evaluator) wanted(w *world, units []render.Unit, fixed []opener) map[st
 	wanted := map[string]request{}
 	for _, u := range units {
 		wanted[u.ID] = request{unit: u, root: u.ID}
+	}
+	for _, o := range e.neighbours.Opened {
+		wanted[o.Unit.ID] = request{unit: o.Unit, from: "Origin " + o.By, root: "Origin " + o.By, via: o.By}
 	}
 	openers := slices.Clone(fixed)
 	for _, id := range slices.Sorted(maps.Keys(w.renderings)) {
@@ -217,34 +235,45 @@ func (e *evaluator) wanted(w *world, units []render.Unit, fixed []opener) map[st
 		if len(wanted) == mostUnits {
 			break
 		}
-		ours, why := e.takes(w, o)
-		if !ours {
-			continue
+		if d := e.dispose(w, o); d.ours {
+			wanted[id] = request{unit: o.unit(e.cluster), from: o.from, root: o.root, refused: d.refused}
 		}
-		wanted[id] = request{unit: o.unit(e.cluster), from: o.from, root: o.root, refused: why}
 	}
 	return wanted
 }
 
-// takes reports whether an opener's content is this repository's, and why it
-// cannot be rendered although it is.
-func (e *evaluator) takes(w *world, o *opener) (ours bool, refused string) {
-	for _, c := range o.contents() {
+// disposition is what becomes of an opener.
+type disposition struct {
+	ours    bool   // it is rendered here
+	refused string // or not, and why
+}
+
+// dispose says whose an opener's content is. A unit of another repository is
+// left to the Origin that tracks it.
+func (e *evaluator) dispose(w *world, o *opener) disposition {
+	if o.tool == render.Argo && !argocd.InCluster(o.json, e.clusters...) {
+		return disposition{} // for another cluster
+	}
+	contents := o.contents()
+	for _, c := range contents {
 		url, branch := c.repoURL, c.revision
 		if c.object.Kind == "GitRepository" {
 			url, branch = gitRepository(w.objects[c.object])
 		}
-		switch {
-		case c.chart, url == "":
-			// A chart is pinned by itself; a source that nobody declares is the
-			// one that applied it.
-		case !sameRepository(url, e.url):
-			return true, fmt.Sprintf("takes its content from %s, which is not this Origin's repository", gitindex.Clean(url, 200))
-		case branch != "" && branch != "HEAD" && e.branch != "" && branch != e.branch:
-			return true, fmt.Sprintf("follows %s, and this Origin %s", gitindex.Clean(branch, 100), e.branch)
+		if c.chart || url == "" || sameRepository(url, e.url) && sameBranch(branch, e.branch) {
+			continue // a chart is pinned by itself; a source that nobody declares is the one that applied the opener
 		}
+		if len(contents) > 1 {
+			return disposition{ours: true, refused: "takes part of its content from " + whereabouts(url, branch) + ", which is not what this Origin tracks"}
+		}
+		w.opened = append(w.opened, Opened{Unit: o.unit(e.cluster), URL: url, Branch: branch})
+		if !e.neighbours.tracks(url, branch) {
+			w.problems = append(w.problems, gitindex.Problem{Path: o.from,
+				Message: o.id() + " takes its content from " + whereabouts(url, branch) + ", which no Origin tracks: nothing of it is traceable"})
+		}
+		return disposition{}
 	}
-	return true, ""
+	return disposition{ours: true}
 }
 
 // gitRepository is the URL and branch of a Flux GitRepository.
@@ -265,16 +294,18 @@ func gitRepository(raw json.RawMessage) (url, branch string) {
 
 // render renders a unit, or finds that it need not.
 func (e *evaluator) render(src *sources, q request) *rendering {
-	if old := e.memo[q.unit.ID]; old != nil && q.refused == "" && old.From == q.from && old.Root == q.root &&
+	if old := e.memo[q.unit.ID]; old != nil && q.refused == "" && old.From == q.from && old.Root == q.root && old.Via == q.via &&
 		sameUnit(&old.Unit, &q.unit) && src.fits(old.Inputs) {
 		return old
 	}
-	r := &rendering{Unit: q.unit, Inputs: inputs{}, From: q.from, Root: q.root, Error: q.refused}
+	r := &rendering{Unit: q.unit, Inputs: inputs{}, From: q.from, Root: q.root, Via: q.via, Error: q.refused}
 	if q.refused == "" {
 		e.rendered++
 		var err error
 		if r.Output, err = e.renderer.Render(&recorder{sources: src, read: r.Inputs}, q.unit); err != nil {
 			r.Output, r.Error = render.Output{Problems: r.Output.Problems}, err.Error()
+			var passing interface{ Passing() bool }
+			r.Passing = errors.As(err, &passing) && passing.Passing()
 		}
 	}
 	if old := e.memo[q.unit.ID]; old != nil && old.same(r) {
@@ -291,7 +322,7 @@ func sameUnit(a, b *render.Unit) bool {
 }
 
 func (r *rendering) same(o *rendering) bool {
-	if !sameUnit(&r.Unit, &o.Unit) || r.Error != o.Error || r.From != o.From || r.Root != o.Root ||
+	if !sameUnit(&r.Unit, &o.Unit) || r.Error != o.Error || r.From != o.From || r.Root != o.Root || r.Via != o.Via ||
 		!maps.Equal(r.Inputs, o.Inputs) || len(r.Output.Objects) != len(o.Output.Objects) {
 		return false
 	}

@@ -65,10 +65,16 @@ func (p *Pool) Render(src render.Sources, u render.Unit) (render.Output, error) 
 	}
 	c.end()
 	if !inTime {
-		return render.Output{}, fmt.Errorf("took longer than %s to render", timeout)
+		return render.Output{}, &brokenOff{fmt.Errorf("took longer than %s to render", timeout)}
 	}
-	return render.Output{}, fmt.Errorf("its rendering broke off: %w", c.reason(err))
+	return render.Output{}, &brokenOff{fmt.Errorf("its rendering broke off: %w", c.reason(err))}
 }
+
+// brokenOff is the failure of a child, not of the unit's own rendering.
+type brokenOff struct{ error }
+
+// Passing says that it may go well another time.
+func (*brokenOff) Passing() bool { return true }
 
 // Close ends the children that wait.
 func (p *Pool) Close() {

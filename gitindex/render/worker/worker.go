@@ -15,6 +15,7 @@ import (
 
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/render"
+	"github.com/gitward/gitward/gitindex/render/argocd"
 	"github.com/gitward/gitward/gitindex/render/helm"
 	"github.com/gitward/gitward/gitindex/render/jsonnet"
 	"github.com/gitward/gitward/gitindex/render/kustomize"
@@ -38,6 +39,18 @@ var tools = map[render.Tool]builder{
 	render.Kustomize: buildKustomize,
 	render.Helm:      buildHelm,
 	render.Jsonnet:   buildJsonnet,
+
+	render.Argo:       buildArgo,
+	render.ArgoAppSet: argocd.Expand,
+}
+
+// buildArgo adds what the tracking id of an object without a namespace has.
+func buildArgo(src render.Sources, u render.Unit) (render.Output, error) {
+	out, err := argocd.Build(src, u)
+	if out.Applier != nil && out.Applier.ArgoNamespace == "" {
+		out.Applier.ArgoNamespace = out.Namespace
+	}
+	return out, err
 }
 
 func buildKustomize(src render.Sources, u render.Unit) (render.Output, error) {

@@ -1,0 +1,103 @@
+package controller
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/gitward/gitward/gitindex"
+)
+
+// application is an Argo CD Application over a path of a repository.
+func application(name, url, path, more string) string {
+	return fmt.Sprintf(`apiVersion: argoproj.io/v1alpha1
+kind: Application
+metadata: {name: %s, namespace: argocd}
+spec:
+  project: default
+  source: {repoURL: %q, path: %q, targetRevision: main}
+  destination: {server: https://kubernetes.default.svc, namespace: shop}
+%s`, name, url, path, more)
+}
+
+func TestApplicationsOpenUnits(t *testing.T) {
+	w, c := renderScene(t)
+	url := w.settings.Spec.URL
+	first := w.commit(w.ada, map[string]string{
+		"clusters/prod/app.yaml":  application("web", url, "apps/web", ""),
+		"apps/web/cm.yaml":        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n",
+		"apps/other/cm.yaml":      cm("other", "1"),
+		"clusters/prod/root.yaml": application("root", url, "clusters/prod", ""),
+	})
+	s := w.sync()
+	w.want(s, "a", first)
+	m := s.Lookup(shopOf("a")).Current
+	if len(m) != 1 || m[0].Unit != "Application.argoproj.io argocd/web" || m[0].Applier == nil || m[0].Applier.ArgoApplication != "web" {
+		t.Fatalf("the object of the Application is %+v; problems %v", m, s.Problems)
+	}
+	w.want(s, "other", first)
+	app := gitindex.Ref{Group: "argoproj.io", Kind: "Application", Namespace: "argocd", Name: "web"}
+	if e := s.Lookup(app); e == nil || e.Current[0].Unit != "Application.argoproj.io argocd/root" {
+		t.Errorf("the app of apps does not declare its Applications: %+v", e)
+	}
+	c.since()
+	second := w.commit(w.ada, map[string]string{"clusters/prod/app.yaml": application("web", url, "apps/web", "  info: [{name: a, value: b}]\n")})
+	s = w.sync()
+	w.want(s, "a", first) // the Application changed, not what it renders to
+	if e := s.Lookup(app); e.Current[0].Commit.ID != second {
+		t.Errorf("the Application is traced to %s", e.Current[0].Commit.Short())
+	}
+	w.commit(w.alien, map[string]string{"clusters/prod/evil.yaml": application("evil", url, "apps/other", "")})
+	s = w.sync()
+	if e := s.Lookup(gitindex.Ref{Group: "argoproj.io", Kind: "Application", Namespace: "argocd", Name: "evil"}); e != nil && len(e.Current) > 0 {
+		t.Error("a stranger's Application counts")
+	}
+	gone := w.commit(w.ada, map[string]string{"clusters/prod/app.yaml": ""})
+	s = w.sync()
+	if w.from(s, "a") != gone && s.Lookup(shopOf("a")) != nil && len(s.Lookup(shopOf("a")).Current) > 0 && s.Lookup(shopOf("a")).Current[0].Unit != "" {
+		t.Error("what the removed Application rendered still counts")
+	}
+}
+
+// TestNeighbours: an Application of one repository renders another one's
+// content; that counts for the other, and names who opened it.
+func TestNeighbours(t *testing.T) {
+	platform, tenant := newScene(t), newScene(t)
+	platform.settings.Renderer, tenant.settings.Renderer = &counted{}, &counted{}
+	tenant.settings.Name = "tenant"
+	tenant.settings.Spec.Render = nil
+	platform.commit(platform.ada, map[string]string{"app.yaml": application("team", tenant.settings.Spec.URL, "deploy", "")})
+	inside := tenant.commit(tenant.ben, map[string]string{"deploy/cm.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"})
+	s := platform.sync()
+	if !strings.Contains(fmt.Sprint(s.Problems), "which no Origin tracks") {
+		t.Errorf("problems: %v", s.Problems)
+	}
+	tenant.sync()
+	trackers := map[string]*Tracker{"platform": platform.tracker, "tenant": tenant.tracker}
+	if news := meet(trackers); len(news) != 2 {
+		t.Fatalf("new to %v", news)
+	}
+	if s = platform.sync(); len(s.Problems) > 0 {
+		t.Errorf("problems: %v", s.Problems)
+	}
+	s = tenant.sync()
+	tenant.want(s, "a", inside)
+	m := s.Lookup(shopOf("a")).Current[0]
+	if m.Origin != "tenant" || m.Via != "platform" || m.Unit != "Application.argoproj.io argocd/team" {
+		t.Errorf("the object is of %s via %q, %s", m.Origin, m.Via, m.Unit)
+	}
+	if news := meet(trackers); len(news) != 0 {
+		t.Errorf("again new to %v", news)
+	}
+	tenant.restart()
+	trackers["tenant"] = tenant.tracker
+	if m := tenant.tracker.Snapshot().Lookup(shopOf("a")).Current; len(m) != 1 || m[0].Via != "platform" {
+		t.Errorf("after a restart: %v", m)
+	}
+	platform.commit(platform.ada, map[string]string{"app.yaml": ""})
+	platform.sync()
+	meet(trackers)
+	if e := tenant.sync().Lookup(shopOf("a")); len(e.Current) > 0 && e.Current[0].Unit != "" {
+		t.Error("the unit outlives its Application")
+	}
+}
