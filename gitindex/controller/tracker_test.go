@@ -17,7 +17,7 @@ import (
 
 // scene is a repository with two trusted people, a stranger, and a tracker.
 type scene struct {
-	t               *testing.T
+	t               testing.TB
 	repo            *gitserver.Repo
 	ada, ben, alien *gitserver.SSHSigner
 	settings        Settings
@@ -25,7 +25,7 @@ type scene struct {
 	now             time.Time
 }
 
-func newScene(t *testing.T) *scene {
+func newScene(t testing.TB) *scene {
 	t.Helper()
 	w := &scene{t: t, now: time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)}
 	var err error
