@@ -44,7 +44,7 @@ type spec struct {
 	Test               test            `json:"test"`
 	ValuesFrom         []valuesRef     `json:"valuesFrom"`
 	Values             json.RawMessage `json:"values"`
-	CommonMetadata     *common         `json:"commonMetadata"`
+	CommonMetadata     *commonMetadata `json:"commonMetadata"`
 	PostRenderers      []postRenderer  `json:"postRenderers"`
 	PostRenderStrategy string          `json:"postRenderStrategy"`
 }
@@ -91,7 +91,7 @@ type valuesRef struct {
 	Literal    bool   `json:"literal"`
 }
 
-type common struct {
+type commonMetadata struct {
 	Labels      map[string]string `json:"labels"`
 	Annotations map[string]string `json:"annotations"`
 }
