@@ -92,12 +92,22 @@ type Sources interface {
 	// Chart gives the unpacked chart that a reference is pinned to, its root
 	// being the chart's directory, and the pin.
 	Chart(ref ChartRef) (fs.FS, Pin, error)
-	// Base gives a kustomize base from another repository or address.
+	// Base gives a kustomize base from another repository or address. It may be
+	// a BaseFS; otherwise its root is what the address names.
 	Base(url string) (fs.FS, Pin, error)
 	// Declared gives an object that the Origin declares, as rendered JSON; nil
 	// if it declares none: a ConfigMap that values are taken from, a
 	// GitRepository that a source names.
 	Declared(ref gitindex.Ref) (json.RawMessage, error)
+}
+
+// BaseFS is a base together with what lies beside it in its repository, which
+// it may lean on.
+type BaseFS interface {
+	fs.FS
+	// BaseDir is the directory that the address names, "." for the root; or the
+	// one file, where it names a file.
+	BaseDir() string
 }
 
 // ChartRef names a chart that is not in the tree. Exactly one of Repository

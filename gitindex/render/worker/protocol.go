@@ -48,6 +48,7 @@ type answer struct {
 	Data    []byte
 	Entries []entry
 	Tree    int
+	BaseDir string // of opBase: see render.BaseFS
 	Pin     render.Pin
 	Err     *failure
 }
@@ -177,6 +178,9 @@ func (a *answer) find(m *message, src render.Sources, trees []fs.FS) []fs.FS {
 		}
 		if err == nil {
 			a.Tree = len(trees)
+			if b, ok := files.(render.BaseFS); ok {
+				a.BaseDir = b.BaseDir()
+			}
 			trees = append(trees, files)
 		}
 	case opDeclared:

@@ -56,8 +56,21 @@ func (r *remote) handedOut(a *answer) (fs.FS, render.Pin, error) {
 	if a.Err != nil {
 		return nil, a.Pin, a.Err
 	}
-	return &remoteTree{remote: r, number: a.Tree, known: map[question]*answer{}}, a.Pin, nil
+	t := &remoteTree{remote: r, number: a.Tree, known: map[question]*answer{}}
+	if a.BaseDir != "" {
+		return remoteBase{t, a.BaseDir}, a.Pin, nil
+	}
+	return t, a.Pin, nil
 }
+
+// remoteBase is a base whose repository came with it.
+type remoteBase struct {
+	*remoteTree
+	dir string
+}
+
+// BaseDir is the directory or file that was asked for.
+func (b remoteBase) BaseDir() string { return b.dir }
 
 // Declared asks for an object of the Origin.
 func (r *remote) Declared(ref gitindex.Ref) (json.RawMessage, error) {
