@@ -114,24 +114,37 @@ func Run(src render.Sources, dir string, o Options) (*Built, error) {
 	return &Built{Resources: resources, Level: level, dir: clean, options: o, tree: t}, nil
 }
 
-func (t *tree) run(dir string) (result resmap.ResMap, err error) {
+// run builds with the schema that a fresh process has. kustomize itself lets a
+// schema that one build names reach the next: SetSchema keeps an earlier one.
+func (t *tree) run(dir string) (resmap.ResMap, error) {
 	one.Lock()
 	defer one.Unlock()
-	// A schema that one build names must not reach the next, which kustomize
-	// forgets to see to: SetSchema keeps an earlier custom schema.
-	defer func() {
-		if t.options.Builtins || openapi.GetSchemaVersion() != plainSchema {
-			openapi.ResetOpenAPI()
-		}
-	}()
+	defer forget()
+	if t.options.Builtins {
+		_ = openapi.Schema()
+	}
+	result, err := t.attempt(dir)
+	if openapi.GetSchemaVersion() == plainSchema || t.options.Builtins {
+		return result, err
+	}
+	// A schema of its own was added to what earlier builds had loaded, which
+	// the command, one process for each build, would not have.
+	openapi.ResetOpenAPI()
+	return t.attempt(dir)
+}
+
+func forget() {
+	if openapi.GetSchemaVersion() != plainSchema {
+		openapi.ResetOpenAPI()
+	}
+}
+
+func (t *tree) attempt(dir string) (result resmap.ResMap, err error) {
 	defer func() { // kustomize panics on some broken objects
 		if p := recover(); p != nil {
 			result, err = nil, fmt.Errorf("kustomize panicked: %s", gitindex.Clean(fmt.Sprint(p), 200))
 		}
 	}()
-	if t.options.Builtins {
-		_ = openapi.Schema()
-	}
 	return krusty.MakeKustomizer(t.krusty()).Run(t, dir)
 }
 
