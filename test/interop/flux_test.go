@@ -3,10 +3,11 @@ package interop
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
+	"testing"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,10 +24,92 @@ const (
 	sourcer       = "system:serviceaccount:flux-system:source-controller"
 )
 
+const (
+	fluxKustomization = "kustomize.toolkit.fluxcd.io/v1 Kustomization "
+	gitRepository     = "source.toolkit.fluxcd.io/v1 GitRepository "
+)
+
 // flux is Flux in the lab: its two controllers that the stories need.
 type flux struct {
 	*lab
 	source, kustomize *daemon
+	kustomizations    []string // with their namespace
+}
+
+func (f *flux) users() []string                { return []string{kustomizer, sourcer} }
+func (f *flux) programs() (*daemon, []*daemon) { return f.kustomize, []*daemon{f.source} }
+func (f *flux) manager() string                { return "kustomize-controller" }
+
+func (f *flux) mark(u *unstructured.Unstructured) {
+	_, name, _ := strings.Cut(f.kustomizations[len(f.kustomizations)-1], "/")
+	u.SetLabels(map[string]string{"kustomize.toolkit.fluxcd.io/name": name, "kustomize.toolkit.fluxcd.io/namespace": fluxNamespace})
+}
+
+func (f *flux) edits() map[string][]string {
+	edits := map[string][]string{gitRepository + fluxNamespace + "/flux-system": {`{"spec":{"url":"https://git.example.org/other.git"}}`, `{"spec":{"ref":{"branch":"other"}}}`}}
+	for _, name := range f.kustomizations {
+		edits[fluxKustomization+name] = []string{`{"spec":{"path":"./elsewhere"}}`, `{"spec":{"suspend":true}}`, `{"spec":{"prune":false}}`,
+			`{"metadata":{"annotations":{"kustomize.toolkit.fluxcd.io/reconcile":"disabled"}}}`}
+	}
+	return edits
+}
+
+func (f *flux) astray() (object, edit string) {
+	return fluxKustomization + f.kustomizations[len(f.kustomizations)-1], `{"spec":{"path":"./elsewhere"}}`
+}
+
+// adopted: Flux takes its own first write out of the managedFields of a
+// Namespace that was there before it, and applies once more.
+func (f *flux) adopted(object string) int {
+	if object == "namespaces "+fluxNamespace+"/"+fluxNamespace {
+		return 2
+	}
+	return 0
+}
+
+// again: each reconciliation is one dry run of each object.
+func (f *flux) again(since mark, times int) map[string]*tally {
+	f.t.Helper()
+	var tallies map[string]*tally
+	await(f.t, "more reconciliations", patience, func() error {
+		tallies = f.tallies(since.requests, kustomizer)
+		maps.DeleteFunc(tallies, func(object string, _ *tally) bool { return strings.Contains(object, "/status") })
+		if len(tallies) < len(f.kustomizations) {
+			return fmt.Errorf("only %d objects were asked for", len(tallies))
+		}
+		for object, c := range tallies {
+			if c.dryRuns < times {
+				return fmt.Errorf("%s was dry run %d times", object, c.dryRuns)
+			}
+		}
+		return nil
+	})
+	return tallies
+}
+
+// fluxStage brings Flux into a new cluster, as a person does once, with a
+// repository of the story's files and Flux's own. Nothing runs yet.
+func fluxStage(t *testing.T, s story) (*stage, string) {
+	l := newLab(t)
+	files := maps.Clone(s.files)
+	files["clusters/test/flux-system/gotk-components.yaml"] = components(l)
+	files["clusters/test/flux-system/gotk-sync.yaml"] = gotkSync(l, "clusters/test")
+	f := newFlux(l)
+	for _, name := range append([]string{"flux-system"}, s.units...) {
+		f.kustomizations = append(f.kustomizations, fluxNamespace+"/"+name)
+	}
+	f.bootstrap(files["clusters/test/flux-system/gotk-sync.yaml"])
+	f.accounts()
+	return &stage{lab: l, applier: f, story: s, files: files}, l.commit(files)
+}
+
+// playFlux plays a story with Flux.
+func playFlux(t *testing.T, s story) {
+	need(t, "flux")
+	on, tip := fluxStage(t, s)
+	on.trust(tip, s.render)
+	on.gated(true)
+	on.play(t, tip)
 }
 
 // components is what `flux bootstrap` commits as gotk-components.yaml, but for
@@ -133,9 +216,11 @@ func (f *flux) controller(tool tools.Tool, args ...string) *daemon {
 	// asks for a file that only a Pod has; the metrics' port is anyone's.
 	args = append([]string{"--watch-all-namespaces", "--log-level=info", "--log-encoding=json",
 		"--metrics-addr=127.0.0.1:0"}, args...)
-	return &daemon{t: f.t, name: tool.Name, path: program(f.t, tool), args: args, log: filepath.Join(f.dir, tool.Name+".log"),
+	d := &daemon{t: f.t, name: tool.Name, path: program(f.t, tool), args: args, log: filepath.Join(f.dir, tool.Name+".log"),
 		env: []string{"RUNTIME_NAMESPACE=" + fluxNamespace, "KUBECONFIG=" + filepath.Join(f.dir, tool.Name+".kubeconfig"),
 			"TUF_ROOT=" + f.dirOf("tuf"), "HOME=" + f.dirOf("home"), "TMPDIR=" + f.dirOf("tmp")}}
+	f.t.Cleanup(d.stop)
+	return d
 }
 
 // account lets the program be a ServiceAccount, with a token that is bound to a
@@ -171,19 +256,10 @@ func (f *flux) accounts() {
 	}
 }
 
-// run starts both controllers.
-func (f *flux) run() {
-	f.t.Helper()
-	for _, d := range []*daemon{f.source, f.kustomize} {
-		d.start()
-		d.ready(d.health)
-	}
-}
-
-// reconciled waits until every named Kustomization has applied a commit.
-func (f *flux) reconciled(commit string, names ...string) error {
-	for _, name := range names {
-		u, err := f.get("kustomize.toolkit.fluxcd.io/v1 Kustomization " + name)
+// reconciled reports whether every Kustomization has applied a commit.
+func (f *flux) reconciled(commit string) error {
+	for _, name := range f.kustomizations {
+		u, err := f.get(fluxKustomization + name)
 		if err != nil {
 			return err
 		}
@@ -194,5 +270,3 @@ func (f *flux) reconciled(commit string, names ...string) error {
 	}
 	return nil
 }
-
-const patience = 90 * time.Second

@@ -329,6 +329,14 @@ func (l *lab) accepted(commit string) {
 	})
 }
 
+// tellOrigin prints what Gitward itself says of the repository.
+func (l *lab) tellOrigin(t *testing.T) {
+	if u, err := l.get("gitward.dev/v1alpha1 Origin " + origin); err == nil {
+		status, _ := yaml.Marshal(u.Object["status"])
+		t.Logf("the Origin's status:\n%s", status)
+	}
+}
+
 func (l *lab) secret(namespace, name string, data map[string]string) {
 	l.t.Helper()
 	stringData := map[string]any{}

@@ -11,11 +11,9 @@ import (
 
 	controller "github.com/argoproj/argo-cd/v3/cmd/argocd-application-controller/commands"
 	reposerver "github.com/argoproj/argo-cd/v3/cmd/argocd-repo-server/commands"
-	"github.com/argoproj/argo-cd/v3/util/grpc"
 )
 
 func main() {
-	grpc.DisableSRVLookups() // as Argo CD's main has it
 	root := &cobra.Command{Use: "argocd", SilenceUsage: true}
 	for name, c := range map[string]*cobra.Command{"application-controller": controller.NewCommand(), "repo-server": reposerver.NewCommand()} {
 		c.Use = name
