@@ -1,6 +1,7 @@
 package kustomize
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -120,6 +121,31 @@ func TestLinks(t *testing.T) {
 	}
 	if _, err := Build(src, "a", Options{NoLinks: true}); err == nil {
 		t.Error("links are not there")
+	}
+}
+
+// TestLinkedKustomization: a kustomization that is a link is examined like any
+// other, and refers to what lies where the link is.
+func TestLinkedKustomization(t *testing.T) {
+	root := t.TempDir()
+	files := mapFS(map[string]string{"k.txt": "resources: ['github.com/acme/web']\n", "l.txt": "resources: [a.yaml]\n", "a/a.yaml": configMap, "b/a.yaml": configMap})
+	if err := os.CopyFS(root, files); err != nil {
+		t.Fatal(err)
+	}
+	for link, target := range map[string]string{"a/kustomization.yaml": "../l.txt", "b/kustomization.yaml": "../k.txt", "c": "b"} {
+		if err := os.Symlink(target, filepath.Join(root, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := newWorld(t)
+	src := render.Alone{FS: os.DirFS(root)}
+	build(t, src, "a", Options{})
+	for _, dir := range []string{"b", "c"} {
+		_, err := Build(src, dir, Options{})
+		var needs *render.NeedsError
+		if !errors.As(err, &needs) || w.reached() {
+			t.Errorf("%s: %v", dir, err)
+		}
 	}
 }
 

@@ -227,33 +227,36 @@ func (t *tree) CleanedAbs(name string) (filesys.ConfirmedDir, string, error) {
 	return filesys.ConfirmedDir(path.Dir(real)), path.Base(real), nil
 }
 
-// ReadFile reads a file. A kustomization is examined first.
+// ReadFile reads a file. A kustomization is examined first: what kustomize asks
+// for by such a name is one, wherever a link of that name leads, and what it
+// refers to is relative to where it was asked for.
 func (t *tree) ReadFile(name string) ([]byte, error) {
-	name, err := t.resolve(name)
+	asked := path.Clean("/" + name)
+	if data, ok := t.examined[asked]; ok {
+		return data, t.charge(asked, len(data))
+	}
+	real, err := t.resolve(asked)
 	if err != nil {
 		return nil, err
 	}
-	if data, ok := t.examined[name]; ok {
-		return data, t.charge(name, len(data))
-	}
-	data, err := t.raw(name)
+	data, err := t.raw(real)
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := t.content[name]; !ok {
-		t.order = append(t.order, name)
-		t.content[name] = data
+	if _, ok := t.content[asked]; !ok {
+		t.order = append(t.order, asked)
+		t.content[asked] = data
 		if err := unfolds(data, t.limit()); err != nil {
-			return nil, t.refuse(fmt.Errorf("%s: %w", t.shown(name), err))
+			return nil, t.refuse(fmt.Errorf("%s: %w", t.shown(asked), err))
 		}
 	}
-	if !slices.Contains(konfig.RecognizedKustomizationFileNames(), path.Base(name)) {
+	if !slices.Contains(konfig.RecognizedKustomizationFileNames(), path.Base(asked)) {
 		return data, nil
 	}
-	if data, err = t.examine(name, data); err != nil {
+	if data, err = t.examine(asked, data); err != nil {
 		return nil, t.refuse(err)
 	}
-	t.examined[name] = data
+	t.examined[asked] = data
 	return data, nil
 }
 
