@@ -101,40 +101,6 @@ func trackingID(app string, ref gitindex.Ref) string {
 	return app + ":" + ref.Group + "/" + ref.Kind + ":" + ref.Namespace + "/" + ref.Name
 }
 
-// isArgoHook: Argo CD holds its hooks by a finalizer until they are done with.
-func (c *comparison) isArgoHook() bool {
-	a := c.manifest.Applier
-	return a != nil && a.ArgoApplication != "" && c.manifest.Hook
-}
-
-// isOwnedBySet: the controller that makes the object of a declared one names that
-// as its owner, and nothing else.
-func (c *comparison) isOwnedBySet(v any) bool {
-	declared, refs := c.manifest.Owner, asList(v)
-	if declared == nil || len(refs) != 1 {
-		return false
-	}
-	r, _ := refs[0].(map[string]any)
-	uid := text(at(r, "uid"))
-	if len(r) != 6 || uid == "" || at(r, "controller") != any(true) || at(r, "blockOwnerDeletion") != any(true) {
-		return false
-	}
-	named := gitindex.Ref{Group: groupOf(text(at(r, "apiVersion"))), Kind: text(at(r, "kind")), Namespace: declared.Namespace, Name: text(at(r, "name"))}
-	return named == *declared && c.mayBe(*declared, uid)
-}
-
-// mayBe reports whether nothing live speaks against the object having this uid.
-func (c *comparison) mayBe(ref gitindex.Ref, uid string) bool {
-	if c.tracing == nil || c.tracing.view.Live == nil {
-		return true
-	}
-	if o := c.tracing.view.Live.Object(uid); o != nil {
-		return o.Ref == ref
-	}
-	o := c.tracing.view.Live.Find(ref)
-	return o == nil || o.UID == uid
-}
-
 // isLastApplied reports whether the annotation is what client-side apply
 // writes for this manifest: the manifest itself, with its namespace, without
 // nulls, and with the applier's own decorations.

@@ -115,6 +115,8 @@ func (c *comparison) node(s canonical.Shape, old, new, want any) {
 	_, wIsList := want.([]any)
 	switch {
 	case c.explained(values{old, new, want}):
+	case c.adds(values{old, new, want}):
+		c.drift = append(c.drift, Difference{Path: pathText(c.path), Old: old, New: new, Want: want})
 	case nIsMap && wIsMap, nIsMap && want == absent && len(n) > 0:
 		c.fields(s, old, new, want)
 	case c.undeclared() && new == absent && wIsMap && len(c.path) > 0:

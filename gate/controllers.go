@@ -104,6 +104,16 @@ var controllerTable = []controllerRule{
 	{[]string{"APIService.apiregistration.k8s.io"}, "spec.caBundle", caInjector, asksForCA, true},
 
 	{fluxKinds, "metadata.finalizers[]", fluxControllers, isFinalizer("finalizers.fluxcd.io"), false},
+
+	{argoApplication, "status", argoServer, nil, true},
+	{argoApplication, "operation", argoEverybody, isArgoOperation, true},
+	{argoApplication, argoRefresh, argoEverybody, argoRefreshes, false},
+	{argoApplication, argoHydrate, argoServer, argoRefreshes, false},
+	{argoApplication, argoNotified, argoNotifier, nil, false},
+	{argoApplication, "metadata.finalizers[]", argoController, isFinalizer(argoEnds...), false},
+	{argoApplication, "metadata.finalizers[]", argoController, endsWith(argoResources...), true},
+	{argoApplication, "metadata.finalizers", argoController, endsAll(argoResources...), true},
+	{[]string{"ApplicationSet.argoproj.io"}, argoSetRefresh, argoSets, argoRefreshes, false},
 }
 
 var garbageCollector = controllers("generic-garbage-collector")

@@ -16,6 +16,7 @@ type subject struct {
 	uid                  string
 	shape                canonical.Shape
 	managed              *managedFields
+	deleting             bool // somebody has deleted it, and finalizers hold it
 	hasStatus            bool // status has a subresource of its own, and is not content here
 	old, new             map[string]any
 	oldStamps, newStamps map[string]string
@@ -37,6 +38,7 @@ func newSubject(schemas *canonical.Schemas, req *Request, o objects) *subject {
 	if s.ref.Name == "" {
 		s.ref.Name = text(dig(o.new, "metadata", "name"))
 	}
+	s.deleting = dig(o.old, "metadata", "deletionTimestamp") != absent
 	s.hasStatus = schemas.HasStatus(req.Group, req.Version, req.Kind)
 	s.newStamps = strip(s.new, s.hasStatus)
 	if o.same() {

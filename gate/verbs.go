@@ -24,7 +24,7 @@ func Verbs() []Verb { return verbTable }
 var verbTable = []Verb{
 	{Create, "*", "Every field is Git's or has another reason; or the object is derived, Kubernetes' own, or break-glass.", write},
 	{Update, "*", "Every change is Git's or has another reason; or it is its controller's, or break-glass.", write},
-	{Delete, "*", "Git no longer declares it, or its namespace is going away. Also each object of a collection.", remove},
+	{Delete, "*", "Git no longer declares it, or lets it be made anew, or its namespace is going away. Also each object of a collection.", remove},
 	{Update, "*/status", "The status is the controllers'; metadata stay as they are, but for what a controller writes there.", status},
 	{Update, "*/scale", "The number is Git's, or a declared HorizontalPodAutoscaler's within its bounds, or a field rule's.", scale},
 	{Create, "pods/eviction", "As the deletion of the Pod.", evict},
@@ -221,17 +221,23 @@ func (t *tracing) removal(ref gitindex.Ref, old map[string]any) Decision {
 		return Decision{Reason: ByController}
 	}
 	removed := false
+	var anew *gitindex.Manifest
 	for i := range t.rule.Origins {
 		source := &t.rule.Origins[i]
 		s := t.view.Index[source.Origin]
 		e := s.Lookup(ref)
 		if e != nil && len(e.Current) > 0 && source.Fills(ref) {
-			return Decision{Refusal: stillInGit(ref, e), Manifest: e.Current[0]}
+			if anew = t.recreated(ref, old, e.Current); anew == nil {
+				return Decision{Refusal: stillInGit(ref, e), Manifest: e.Current[0]}
+			}
 		}
 		removed = removed || e != nil && len(e.Past) > 0
 		if r := takesAlong(source, s, ref, old); r != nil {
 			return Decision{Refusal: r}
 		}
+	}
+	if anew != nil {
+		return Decision{Reason: ByGit, Manifest: anew}
 	}
 	if r := t.keepsDeployed(ref, old); r != nil {
 		return Decision{Refusal: r}
