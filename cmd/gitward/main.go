@@ -68,6 +68,7 @@ not tell (usage, network, a bug).`,
 	root.AddCommand(checkCommand(), traceCommand(), diffCommand(), signersCommand(), doctorCommand(), versionCommand())
 	root.AddCommand(coverageCommand(), impactCommand(), breakglassCommand(), installCommand(), staticManifestCommand(), demoCommand())
 	root.AddCommand(rendererCommand())
+	root.AddCommand(lockCommand(), fetchCommand())
 	return root
 }
 
