@@ -86,7 +86,7 @@ func expand(src render.Sources, u render.Unit, set *applicationSet) (render.Outp
 		if err != nil {
 			return render.Output{}, err
 		}
-		if !same(apps, again) {
+		if !alike(apps, again) {
 			return render.Output{}, fmt.Errorf("a template takes the keys or values of a map as they come: %w", render.ErrUnstable)
 		}
 	}
@@ -94,7 +94,7 @@ func expand(src render.Sources, u render.Unit, set *applicationSet) (render.Outp
 	return out, e.objects(&out, apps, u.Path)
 }
 
-func same(a, b []application) bool {
+func alike(a, b []application) bool {
 	if len(a) != len(b) {
 		return false
 	}

@@ -86,12 +86,16 @@ func pathspec(pattern string) (func(name string) bool, error) {
 	if strings.HasPrefix(pattern, ":") {
 		return nil, fmt.Errorf("the pattern %q uses Git's pathspec magic", gitindex.Clean(pattern, 100))
 	}
-	literal := strings.TrimSuffix(path.Clean("./"+pattern), "/")
+	literal := path.Clean("./" + pattern)
+	whole := literal
 	below := func(name string) bool {
-		return literal == "." || name == literal || strings.HasPrefix(name, literal+"/")
+		return whole == "." || name == whole || strings.HasPrefix(name, whole+"/")
 	}
 	if !strings.ContainsAny(pattern, "*?[\\") {
 		return below, nil
+	}
+	if strings.HasSuffix(pattern, "/") { // of a directory, which no file is
+		literal += "/"
 	}
 	expression, err := wildmatch(literal)
 	if err != nil {

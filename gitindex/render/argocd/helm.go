@@ -71,6 +71,9 @@ func (s *Source) chart() (render.ChartRef, error) {
 	if err != nil || s.RepoURL == "" {
 		return ref, errors.New("its repoURL is no address")
 	}
+	if s.TargetRevision == "" {
+		return ref, errors.New("its chart has no targetRevision: Argo CD refuses that")
+	}
 	if address.Host == "" {
 		ref.OCI = "oci://" + strings.TrimSuffix(s.RepoURL, "/") + "/" + s.Chart
 	} else {

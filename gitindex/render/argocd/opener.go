@@ -76,9 +76,14 @@ type Place struct {
 	Git            bool // else a chart or another artifact of a registry
 }
 
-// Sources says where the Application's manifests come from, so that a caller
-// can tell which of them are the tree that it holds.
+// Sources says where the manifests of an Application come from, or what the git
+// generators of an ApplicationSet read, so that a caller can tell which of them
+// are the tree that it holds.
 func Sources(opener json.RawMessage) ([]Place, error) {
+	var set applicationSet
+	if json.Unmarshal(opener, &set) == nil && set.APIVersion == apiVersion && set.Kind == "ApplicationSet" {
+		return generatorPlaces(set.Spec.Generators)
+	}
 	app, err := read(opener)
 	if err != nil {
 		return nil, err
@@ -90,6 +95,37 @@ func Sources(opener json.RawMessage) ([]Place, error) {
 	places := make([]Place, len(sources))
 	for i, s := range sources {
 		places[i] = Place{RepoURL: s.RepoURL, TargetRevision: s.TargetRevision, Path: path.Clean("./" + s.Path), Chart: s.Chart, Git: s.isGit()}
+	}
+	return places, nil
+}
+
+// generatorPlaces are the repositories that generators read, those within a matrix or
+// merge included.
+func generatorPlaces(generators []generator) ([]Place, error) {
+	var places []Place
+	for i := range generators {
+		g := &generators[i]
+		if len(g.Git) > 0 {
+			var git gitGenerator
+			if err := json.Unmarshal(g.Git, &git); err != nil {
+				return nil, fmt.Errorf("reading a git generator: %w", err)
+			}
+			places = append(places, Place{RepoURL: git.RepoURL, TargetRevision: git.Revision, Path: ".", Git: true})
+		}
+		for _, raw := range []json.RawMessage{g.Matrix, g.Merge} {
+			var inner struct{ Generators []generator }
+			if len(raw) == 0 {
+				continue
+			}
+			if err := json.Unmarshal(raw, &inner); err != nil {
+				return nil, fmt.Errorf("reading a matrix or merge generator: %w", err)
+			}
+			more, err := generatorPlaces(inner.Generators)
+			if err != nil {
+				return nil, err
+			}
+			places = append(places, more...)
+		}
 	}
 	return places, nil
 }

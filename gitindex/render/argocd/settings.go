@@ -38,7 +38,7 @@ func configMap(src render.Sources, name string) (map[string]string, error) {
 // applier is what Argo CD marks the Application's objects with. It sends what
 // Helm renders without Helm's own marks.
 func (s settings) applier(app *Application) *gitindex.Applier {
-	a := &gitindex.Applier{ArgoApplication: app.instance(), ArgoInstallationID: s.installation}
+	a := &gitindex.Applier{ArgoApplication: app.instance(), ArgoNamespace: app.Spec.Destination.Namespace, ArgoInstallationID: s.installation}
 	if s.tracking == "label" || s.tracking == "annotation+label" {
 		a.ArgoInstanceLabel = s.label
 		if a.ArgoInstanceLabel == "" {
