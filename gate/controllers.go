@@ -104,6 +104,7 @@ var controllerTable = []controllerRule{
 	{[]string{"APIService.apiregistration.k8s.io"}, "spec.caBundle", caInjector, asksForCA, true},
 
 	{fluxKinds, "metadata.finalizers[]", fluxControllers, isFinalizer("finalizers.fluxcd.io"), false},
+	{fluxKinds, "metadata.annotations[reconcile.fluxcd.io/requestedAt]", []string{accountPrefix + "flux-system:notification-controller"}, nil, false},
 
 	{argoApplication, "status", argoServer, nil, true},
 	{argoApplication, "operation", argoEverybody, isArgoOperation, true},

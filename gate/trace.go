@@ -106,8 +106,8 @@ func (t *tracing) candidates(ref gitindex.Ref) []candidate {
 			others = append(others, candidate{manifest: m, refused: heldBecause(m.Commit.Verdict.Outcome)})
 		}
 	}
-	if len(counts) == 0 && ref.GroupKind() == "Namespace" {
-		counts = t.created(ref)
+	if len(counts) == 0 {
+		others = append(t.made(ref), others...)
 	}
 	return append(counts, others...)
 }

@@ -1,0 +1,157 @@
+package gate
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/gitward/gitward/gitindex"
+)
+
+// What no file declares, and what nevertheless follows from Git alone, to the
+// last field: the Namespace that a unit's applier makes if it is missing, and the
+// HelmChart that Flux makes of a HelmRelease. Both are compared like what Git
+// declares.
+
+// made lists such an object as each declared unit or HelmRelease has it.
+func (t *tracing) made(ref gitindex.Ref) []candidate {
+	switch ref.GroupKind() {
+	case "Namespace":
+		return t.created(ref)
+	case "HelmChart.source.toolkit.fluxcd.io":
+		return t.charts(ref)
+	}
+	return nil
+}
+
+const argoSyncOptions = "argocd.argoproj.io/sync-options"
+
+// created lists the Namespace as the appliers of declared units make it, one
+// candidate for each.
+func (t *tracing) created(ref gitindex.Ref) []candidate {
+	var all []candidate
+	for i := range t.rule.Origins {
+		source := &t.rule.Origins[i]
+		s := t.view.Index[source.Origin]
+		if s == nil {
+			continue
+		}
+		for _, m := range s.Creators(ref.Name) {
+			c := candidate{manifest: namespaceOf(ref, m)}
+			if !source.Fills(ref) {
+				c.refused = WrongNamespace
+			}
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// namespaceOf is the Namespace that the applier of m makes: Argo CD's with what
+// managedNamespaceMetadata says and nothing else (argo-cd,
+// controller/sync_namespace.go), Helm's with one label (helm,
+// pkg/action/install.go).
+func namespaceOf(ref gitindex.Ref, m *gitindex.Manifest) *gitindex.Manifest {
+	a := m.Applier
+	meta := map[string]any{"name": ref.Name}
+	switch {
+	case a.ArgoApplication != "" && (a.NamespaceLabels != nil || a.NamespaceAnnotations != nil):
+		annotations := map[string]string{}
+		for k, v := range a.NamespaceAnnotations {
+			annotations[k] = v
+		}
+		annotations[argoSyncOptions] = "ServerSideApply=true"
+		meta["annotations"] = annotations
+		if len(a.NamespaceLabels) > 0 {
+			meta["labels"] = a.NamespaceLabels
+		}
+	case a.ArgoApplication == "" && a.HelmRelease != "":
+		meta["labels"] = map[string]string{"name": ref.Name}
+	}
+	raw, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
+	if err != nil { // cannot be, of strings alone
+		raw = nil
+	}
+	return &gitindex.Manifest{Ref: ref, APIVersion: "v1", Origin: m.Origin, Path: m.Path, Line: m.Line, End: m.End,
+		Unit: m.Unit, Level: gitindex.Derived, Raw: raw, Commit: m.Commit}
+}
+
+// charts lists the HelmChart as helm-controller makes it: named after its
+// HelmRelease's namespace and name, which both may hold hyphens.
+func (t *tracing) charts(ref gitindex.Ref) []candidate {
+	var all []candidate
+	for i := range len(ref.Name) {
+		if ref.Name[i] != '-' {
+			continue
+		}
+		release := gitindex.Ref{Group: "helm.toolkit.fluxcd.io", Kind: "HelmRelease", Namespace: ref.Name[:i], Name: ref.Name[i+1:]}
+		for _, c := range t.candidates(release) {
+			if c.manifest = chartOf(ref, c.manifest); c.manifest == nil {
+				continue
+			}
+			if c.refused == "" && !t.fills(c.manifest.Origin, ref) {
+				c.refused = WrongNamespace
+			}
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+func (t *tracing) fills(origin string, ref gitindex.Ref) bool {
+	for i := range t.rule.Origins {
+		if s := &t.rule.Origins[i]; s.Origin == origin {
+			return s.Fills(ref)
+		}
+	}
+	return false
+}
+
+// chartOf is the HelmChart of a HelmRelease; nil if it makes none of that name
+// (helm-controller, internal/reconcile/helmchart_template.go).
+func chartOf(ref gitindex.Ref, m *gitindex.Manifest) *gitindex.Manifest {
+	release, err := decodeObject(m.Raw)
+	template, ok := dig(release, "spec", "chart").(map[string]any)
+	if err != nil || !ok {
+		return nil
+	}
+	from := at(template, "spec")
+	namespace := m.Ref.Namespace
+	if other := text(dig(from, "sourceRef", "namespace")); other != "" {
+		namespace = other
+	}
+	interval := text(at(from, "interval"))
+	if interval == "" {
+		interval = text(dig(release, "spec", "interval"))
+	}
+	every, err := time.ParseDuration(interval)
+	if err != nil || namespace != ref.Namespace || strings.Join([]string{m.Ref.Namespace, m.Ref.Name}, "-") != ref.Name {
+		return nil
+	}
+	spec := fieldsIn(from, "chart", "version", "reconcileStrategy", "valuesFiles", "ignoreMissingValuesFiles")
+	spec["interval"] = every.String()
+	spec["sourceRef"] = fieldsIn(at(from, "sourceRef"), "kind", "name")
+	if verify := at(from, "verify"); verify != absent {
+		spec["verify"] = fieldsIn(verify, "provider", "secretRef")
+	}
+	meta := fieldsIn(at(template, "metadata"), "labels", "annotations")
+	meta["name"], meta["namespace"] = ref.Name, ref.Namespace
+	raw, err := json.Marshal(map[string]any{"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": ref.Kind, "metadata": meta, "spec": spec})
+	if err != nil {
+		return nil
+	}
+	return &gitindex.Manifest{Ref: ref, APIVersion: "source.toolkit.fluxcd.io/v1", Origin: m.Origin, Path: m.Path, Line: m.Line, End: m.End,
+		Unit: m.Unit, Level: gitindex.Derived, Raw: raw, Commit: m.Commit,
+		Applier: &gitindex.Applier{FluxHelmName: m.Ref.Name, FluxHelmNamespace: m.Ref.Namespace}}
+}
+
+// fieldsIn copies some fields, those that are there.
+func fieldsIn(v any, names ...string) map[string]any {
+	out := map[string]any{}
+	for _, n := range names {
+		if f := at(v, n); f != absent {
+			out[n] = f
+		}
+	}
+	return out
+}
