@@ -48,6 +48,13 @@ func (hr *helmRelease) build(src render.Sources, u render.Unit) (render.Output, 
 	if err := hr.liveIn(objects); err != nil {
 		return render.Output{}, err
 	}
+	fetched, err := hr.helmChart()
+	if err != nil {
+		return render.Output{}, err
+	}
+	if fetched != nil {
+		objects = append(objects, *fetched)
+	}
 	return render.Output{
 		Objects: objects, Level: level(objects, noted), Applier: hr.applier(), Namespace: hr.releaseNamespace(),
 	}, nil

@@ -72,7 +72,7 @@ func web(t testing.TB, declared ...string) *world {
 
 func release(t testing.TB, spec string) render.Unit {
 	t.Helper()
-	raw, err := sigsyaml.YAMLToJSON([]byte("apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata: {name: web, namespace: apps}\nspec:\n" + indent(spec)))
+	raw, err := sigsyaml.YAMLToJSON([]byte("apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata: {name: web, namespace: apps}\nspec:\n  interval: 1h\n" + indent(spec)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +238,7 @@ test: {enable: true}
 					t.Fatal(err)
 				}
 				switch line := withoutOrigin(t, object); {
-				case o.Bare:
+				case o.Bare: // its CRD, and the HelmChart
 				case o.Hook:
 					hooks = append(hooks, line)
 				default:
@@ -272,7 +272,7 @@ install: {createNamespace: true}
 		t.Errorf("%+v, %s, %s", *out.Applier, out.Namespace, out.Level)
 	}
 	crd := find(t, out.Objects, "CustomResourceDefinition", "things.web.example")
-	if !crd.Bare || crd.Path != "charts/web/crds/all.yaml" || len(out.Objects) != 5 {
+	if !crd.Bare || crd.Path != "charts/web/crds/all.yaml" || len(out.Objects) != 6 {
 		t.Errorf("%+v, %d objects", crd, len(out.Objects))
 	}
 	if o := find(t, out.Objects, "Deployment", "front-web"); o.Path != "charts/web/templates/web.yaml" || o.Hook || o.Bare {
@@ -288,12 +288,17 @@ install: {createNamespace: true}
 			}
 		}
 	}
+	const chart = `{"apiVersion":"source.toolkit.fluxcd.io/v1","kind":"HelmChart","metadata":{"name":"apps-web","namespace":"apps"},` +
+		`"spec":{"chart":"./charts/web","interval":"1h0m0s","sourceRef":{"kind":"GitRepository","name":"platform"}}}`
+	if o := find(t, out.Objects, "HelmChart", "apps-web"); string(o.JSON) != chart || !o.Bare {
+		t.Errorf("%s", o.JSON)
+	}
 	for spec, n := range map[string]int{
-		"install: {crds: Skip}\n":                                               5, // the upgrade makes them still
-		"install: {crds: Skip}\nupgrade: {crds: Skip}\n":                        4,
-		"install: {disableHooks: true}\n":                                       5,
-		"install: {disableHooks: true}\nupgrade: {disableHooks: true}\n":        4,
-		"test: {enable: true}\nupgrade: {crds: CreateReplace}\nsuspend: true\n": 6,
+		"install: {crds: Skip}\n":                                               6, // the upgrade makes them still
+		"install: {crds: Skip}\nupgrade: {crds: Skip}\n":                        5,
+		"install: {disableHooks: true}\n":                                       6,
+		"install: {disableHooks: true}\nupgrade: {disableHooks: true}\n":        5,
+		"test: {enable: true}\nupgrade: {crds: CreateReplace}\nsuspend: true\n": 7,
 	} {
 		if out, err := Build(web(t), release(t, local+spec)); err != nil || len(out.Objects) != n {
 			t.Errorf("%s: %d objects, %v; want %d", spec, len(out.Objects), err, n)
@@ -395,7 +400,7 @@ func TestSources(t *testing.T) {
 		}
 		w.charts[want.ref] = tree(remoteChart)
 		out, err := Build(w, release(t, spec))
-		if err != nil || len(out.Objects) != 1 {
+		if err != nil || len(out.Objects) != 1+strings.Count(spec, "sourceRef") {
 			t.Errorf("%s: %d objects, %v", spec, len(out.Objects), err)
 			continue
 		}
@@ -511,7 +516,7 @@ func TestHoles(t *testing.T) {
 			continue
 		}
 		hole := gitindex.Hole{Path: want[0], Pattern: want[1], Why: "Secret apps/db"}
-		if len(objects) != 1 || len(objects[0].Holes) != 1 || objects[0].Holes[0] != hole {
+		if len(objects) != 2 || len(objects[0].Holes) != 1 || objects[0].Holes[0] != hole {
 			t.Errorf("%s: %+v", template, objects[0].Holes)
 		}
 	}

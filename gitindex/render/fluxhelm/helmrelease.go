@@ -34,6 +34,7 @@ type metadata struct {
 type spec struct {
 	Chart              *chartTemplate  `json:"chart"`
 	ChartRef           *objectRef      `json:"chartRef"`
+	Interval           string          `json:"interval"`
 	KubeConfig         json.RawMessage `json:"kubeConfig"`
 	ReleaseName        string          `json:"releaseName"`
 	TargetNamespace    string          `json:"targetNamespace"`
@@ -50,18 +51,21 @@ type spec struct {
 }
 
 type chartTemplate struct {
-	Spec chartSpec `json:"spec"`
+	Metadata commonMetadata `json:"metadata"`
+	Spec     chartSpec      `json:"spec"`
 }
 
 // chartSpec is that of a HelmChart too.
 type chartSpec struct {
-	Chart                    string    `json:"chart"`
-	Version                  string    `json:"version"`
-	SourceRef                objectRef `json:"sourceRef"`
-	ReconcileStrategy        string    `json:"reconcileStrategy"`
-	ValuesFiles              []string  `json:"valuesFiles"`
-	ValuesFile               string    `json:"valuesFile"`
-	IgnoreMissingValuesFiles bool      `json:"ignoreMissingValuesFiles"`
+	Chart                    string        `json:"chart"`
+	Version                  string        `json:"version"`
+	SourceRef                objectRef     `json:"sourceRef"`
+	ReconcileStrategy        string        `json:"reconcileStrategy"`
+	ValuesFiles              []string      `json:"valuesFiles"`
+	ValuesFile               string        `json:"valuesFile"`
+	IgnoreMissingValuesFiles bool          `json:"ignoreMissingValuesFiles"`
+	Interval                 string        `json:"interval"`
+	Verify                   *verification `json:"verify"`
 }
 
 type objectRef struct {

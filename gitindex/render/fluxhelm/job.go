@@ -103,7 +103,7 @@ func (j *job) form(stand func(unknown) string, upgrade bool) ([]render.Object, e
 		suffix = strings.ReplaceAll(suffix, u.stands, stand(u))
 	}
 	r := helm.Release{
-		Sources: j.src, Chart: j.chart.fsys, Dir: j.chart.dir, Cluster: j.cluster,
+		Sources: j.src, Chart: j.chart.fsys, Dir: j.chart.dir, Cluster: j.cluster, InCluster: true,
 		Options: render.HelmOptions{
 			ReleaseName: j.hr.releaseName(), Namespace: j.hr.releaseNamespace(), Revision: revision, IsUpgrade: upgrade,
 			SkipCRDs: act.CRDs == "Skip",

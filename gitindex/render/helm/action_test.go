@@ -140,6 +140,9 @@ func TestCorpusAgainstHelm(t *testing.T) {
 				names = append(names, name)
 			}
 		}
+		if row.dir == "charts/argo-cd" {
+			names = names[:4] // 1.4 MB of CRDs each, the same in all of them
+		}
 		for _, name := range names {
 			o := render.HelmOptions{ReleaseName: "shop", Namespace: "front", IsUpgrade: len(name)%2 == 1,
 				APIVersions: []string{"monitoring.coreos.com/v1", "gateway.networking.k8s.io/v1"}}

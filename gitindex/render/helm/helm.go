@@ -31,6 +31,10 @@ type Release struct {
 	Version func(version string) (string, error)
 	// Defaults are values in place of those in the chart's values.yaml.
 	Defaults map[string]any
+	// InCluster says that Helm asks the cluster what it serves, as it does when it
+	// installs: templates then see that and what is declared, and not the versions
+	// that Helm knows by itself.
+	InCluster bool
 	// SkipSchema takes values as they are, whatever values.schema.json says.
 	SkipSchema bool
 	// Printed says that hooks are read from what "helm template" prints, as Argo
@@ -101,8 +105,13 @@ func (r Release) name() string {
 	return gitindex.Clean(r.Dir, 200)
 }
 
-// render renders once.
-func (r Release) render(w *world) (*rendering, error) {
+// render renders once. Helm's own code must not take a process down over a chart.
+func (r Release) render(w *world) (out *rendering, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			out, err = nil, fmt.Errorf("the engine stopped: %s", gitindex.Clean(fmt.Sprint(p), 200))
+		}
+	}()
 	c, err := r.load()
 	if err != nil {
 		return nil, err

@@ -347,6 +347,29 @@ func TestHooksAsTheyArePrinted(t *testing.T) {
 	}
 }
 
+// TestCapabilities: where Helm asks the cluster, old versions that it knows are
+// not there, and kinds are.
+func TestCapabilities(t *testing.T) {
+	const template = `{{ range list "policy/v1" "policy/v1beta1" "apps/v1/Deployment" "example.org/v1" "other.org/v1" }}{{ if $.Capabilities.APIVersions.Has . }}{{ . }} {{ end }}{{ end }}{{ .Capabilities.KubeVersion }}`
+	files := tree(chartYAML, configMap(template))
+	r := Release{Chart: files, Dir: "c", Cluster: render.Cluster{APIVersions: []string{"example.org/v1"}, KubeVersion: "v1.36.1"}}
+	for want, change := range map[string]func(){
+		"policy/v1 policy/v1beta1 example.org/v1 v1.36.1":     func() {},
+		"policy/v1 apps/v1/Deployment example.org/v1 v1.36.1": func() { r.InCluster = true },
+	} {
+		r.InCluster = false
+		change()
+		if got, err := r.Objects(); err != nil || !bytes.Contains(got[0].JSON, []byte(`"v":"`+want+`"`)) {
+			t.Errorf("%v; want %s, got %+v", err, want, got)
+		}
+	}
+	r.Options = render.HelmOptions{APIVersions: []string{"other.org/v1"}, KubeVersion: "1.37.2"}
+	r.InCluster = true
+	if got, err := r.Objects(); err != nil || !bytes.Contains(got[0].JSON, []byte(`"v":"policy/v1 apps/v1/Deployment other.org/v1 v1.37.2"`)) {
+		t.Errorf("%v, %+v", err, got)
+	}
+}
+
 func FuzzBuild(f *testing.F) {
 	f.Add("apiVersion: v2\nname: c\nversion: 1.0.0\n", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {v: {{ now }}}\n", "a: 1")
 	f.Fuzz(func(t *testing.T, chart, template, values string) {

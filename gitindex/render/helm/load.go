@@ -166,6 +166,7 @@ func (w *walker) entry(name string, depth int) error {
 	if err != nil {
 		return fmt.Errorf("reading the chart: %w", err)
 	}
+	w.size += int64(len(data)) - state.Size()
 	data = bytes.TrimPrefix(data, []byte("\uFEFF"))
 	w.files = append(w.files, &archive.BufferedFile{Name: name, Data: data})
 	return nil

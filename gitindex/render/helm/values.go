@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"helm.sh/helm/v4/pkg/chart/common"
@@ -130,7 +131,7 @@ func (r Release) options() (common.ReleaseOptions, error) {
 }
 
 // capabilities are .Capabilities: Helm's own list of API versions and those that
-// are declared, as "helm template --api-versions" has it.
+// are declared, as "helm template --api-versions" has it, or what a cluster serves.
 func (r Release) capabilities(w *world) (*common.Capabilities, error) {
 	version := defaultKubeVersion
 	for _, v := range []string{r.Options.KubeVersion, r.Cluster.KubeVersion} {
@@ -149,7 +150,11 @@ func (r Release) capabilities(w *world) (*common.Capabilities, error) {
 	}
 	c := common.DefaultCapabilities.Copy()
 	c.KubeVersion = *kube
-	c.APIVersions = append(append(common.VersionSet{}, common.DefaultVersionSet...), more...)
+	known := []string(common.DefaultVersionSet)
+	if r.InCluster {
+		known = Served()
+	}
+	c.APIVersions = slices.Concat(known, more)
 	c.HelmVersion.Version, c.HelmVersion.GitCommit, c.HelmVersion.GitTreeState, c.HelmVersion.GoVersion = w.helm()
 	return c, nil
 }
