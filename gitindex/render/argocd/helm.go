@@ -111,7 +111,11 @@ func (b *builder) helm(s *Source, at place, env environment) ([]render.Object, e
 	if o.KubeVersion, err = kubeVersion(o.KubeVersion); err != nil {
 		return nil, err
 	}
-	return helm.Release{Sources: b.src, Chart: at.files, Dir: at.dir, Options: o, Cluster: b.unit.Cluster, Set: set}.Objects()
+	release := helm.Release{Sources: b.src, Chart: at.files, Dir: at.dir, Options: o, Cluster: b.unit.Cluster, Set: set}
+	if given.SkipSchemaValidation {
+		release.Sources, release.Chart = uncheck(b.src, at)
+	}
+	return release.Objects()
 }
 
 func or(value, otherwise string) string {
