@@ -156,7 +156,18 @@ func plainError(u *url.URL, err error) error {
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
-	return fmt.Errorf("asking %s: %w", gitindex.Clean(u.Host, 200), err)
+	return &awayError{fmt.Errorf("asking %s: %w", gitindex.Clean(u.Host, 200), err)}
+}
+
+// awayError says that a host does not answer, which may be otherwise soon.
+type awayError struct{ error }
+
+func (e *awayError) Unwrap() error { return e.error }
+
+// away reports whether the host is what fails, and not what is asked of it.
+func away(err error) bool {
+	var e *awayError
+	return !errors.Is(err, ErrRefused) && (errors.As(err, &e) || errors.Is(err, context.DeadlineExceeded))
 }
 
 // checkStatus closes the body of an answer that says no.
@@ -172,7 +183,11 @@ func checkStatus(res *http.Response) error {
 	case http.StatusNotFound, http.StatusGone:
 		return fmt.Errorf("%w (%s, HTTP status %d)", errNotFound, host, res.StatusCode)
 	}
-	return fmt.Errorf("%s answers with HTTP status %d", host, res.StatusCode)
+	err := fmt.Errorf("%s answers with HTTP status %d", host, res.StatusCode)
+	if res.StatusCode >= 500 || res.StatusCode == http.StatusTooManyRequests {
+		return &awayError{err}
+	}
+	return err
 }
 
 // read takes a body within a limit.

@@ -10,6 +10,11 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/gitward/gitward/gitindex"
 )
 
 // cosignature is one signature as cosign keeps it: a payload that names a
@@ -40,6 +45,28 @@ func parseKeys(text []byte) ([]crypto.PublicKey, error) {
 		return nil, refused("no PEM public key")
 	}
 	return keys, nil
+}
+
+// SecretKeys are the public keys of a Secret that an Origin demands signatures
+// by, in Flux's form: each entry that ends in .pub. What cannot be checked is
+// refused, never taken for checked.
+func SecretKeys(provider string, secret map[string][]byte) ([]byte, error) {
+	if provider != "cosign" {
+		return nil, refused("signatures of provider %q cannot be checked yet: want cosign, with public keys", gitindex.Clean(provider, 60))
+	}
+	var all []byte
+	for _, name := range slices.Sorted(maps.Keys(secret)) {
+		if strings.HasSuffix(name, ".pub") {
+			all = append(append(all, secret[name]...), '\n')
+		}
+	}
+	if len(all) == 0 {
+		return nil, refused("the Secret has no entry that ends in .pub: keyless signatures cannot be checked yet")
+	}
+	if _, err := parseKeys(all); err != nil {
+		return nil, err
+	}
+	return all, nil
 }
 
 func usable(key crypto.PublicKey) bool {

@@ -1,6 +1,7 @@
 package elsewhere
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -144,6 +145,28 @@ func TestSignatureDemanded(t *testing.T) {
 }
 
 func TestKeys(t *testing.T) {
+	good := publicKey(t, newKey(t))
+	if keys, err := SecretKeys("cosign", map[string][]byte{"a.pub": good, "b.pub": publicKey(t, newKey(t)), "other": []byte("x")}); err != nil {
+		t.Error(err)
+	} else if list, err := parseKeys(keys); err != nil || len(list) != 2 {
+		t.Error(len(list), err)
+	}
+	for name, test := range map[string]struct {
+		provider string
+		secret   map[string][]byte
+		say      string
+	}{
+		"notation":     {"notation", map[string][]byte{"a.pub": good}, "cannot be checked yet"},
+		"none":         {"", map[string][]byte{"a.pub": good}, "cannot be checked yet"},
+		"keyless":      {"cosign", nil, "keyless signatures cannot be checked yet"},
+		"no key":       {"cosign", map[string][]byte{"a.pub": []byte("x")}, "no PEM public key"},
+		"half a key":   {"cosign", map[string][]byte{"a.pub": []byte("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")}, "no public key"},
+		"a secret key": {"cosign", map[string][]byte{"a.pub": bytes.ReplaceAll(good, []byte("PUBLIC"), []byte("PRIVATE"))}, "no public key"},
+	} {
+		if _, err := SecretKeys(test.provider, test.secret); err == nil || !strings.Contains(err.Error(), test.say) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	short, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
 		t.Skip(err) // Go itself refuses to make one

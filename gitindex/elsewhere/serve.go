@@ -76,6 +76,7 @@ type oneFile struct {
 type problem struct {
 	Message string `json:"message"`
 	Refused bool   `json:"refused,omitempty"`
+	Away    bool   `json:"away,omitempty"`
 	Host    string `json:"host,omitempty"` // that is not allowed
 	// Pinned and Found are a mismatch's.
 	Pinned string `json:"pinned,omitempty"`
@@ -84,7 +85,7 @@ type problem struct {
 }
 
 func problemOf(err error) *problem {
-	p := &problem{Message: err.Error(), Refused: errors.Is(err, ErrRefused)}
+	p := &problem{Message: err.Error(), Refused: errors.Is(err, ErrRefused), Away: away(err)}
 	var mismatch *MismatchError
 	if errors.As(err, &mismatch) {
 		p.What, p.Pinned, p.Found = mismatch.What, mismatch.Pinned, mismatch.Found
@@ -114,6 +115,8 @@ func (p *problem) err() error {
 		return &told{text, &notAllowed{p.Host}}
 	case p.Refused:
 		return &told{text, ErrRefused}
+	case p.Away:
+		return &awayError{errors.New(text)}
 	}
 	return errors.New(text)
 }

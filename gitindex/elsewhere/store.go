@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/render"
@@ -43,7 +44,17 @@ type Store struct {
 	ready map[string]*files // unpacked, by layout and digest
 	size  int64
 	used  map[string]bool
+	away  map[string]absence // by host
 }
+
+// absence is a host that did not answer. It is left alone for a while: many
+// references to it would each wait for their time to pass.
+type absence struct {
+	err   error
+	until time.Time
+}
+
+const awayFor = 30 * time.Second
 
 // HostsUsed are the hosts that were spoken to so far, sorted: those that an
 // Origin has to allow.
@@ -194,22 +205,23 @@ func (s *Store) archive(ctx context.Context, r *request, pin render.Pin, as layo
 
 // ofRequest is the entry of the list for the place that a request begins at.
 func (h Hosts) ofRequest(r *request) (Host, error) {
-	if r.OCI != "" {
-		host, _, err := parseOCI(r.OCI)
-		if err != nil {
-			return Host{}, err
-		}
-		return h.allow(&url.URL{Scheme: "https", Host: host})
-	}
-	text := r.Repository
-	if r.URL != "" {
-		text = r.URL
-	}
-	u, err := parseURL(text)
+	u, err := r.begins()
 	if err != nil {
 		return Host{}, err
 	}
 	return h.allow(u)
+}
+
+// begins is the first place that is asked.
+func (r *request) begins() (*url.URL, error) {
+	switch {
+	case r.OCI != "":
+		host, _, err := parseOCI(r.OCI)
+		return &url.URL{Scheme: "https", Host: host}, err
+	case r.URL != "":
+		return parseURL(r.URL)
+	}
+	return parseURL(r.Repository)
 }
 
 func checkSigned(host Host, r *request, got *fetched) error {
@@ -234,12 +246,40 @@ func (s *Store) content(ctx context.Context, r *request) (*fetched, error) {
 	if got := s.kept(r); got != nil {
 		return got, nil
 	}
+	at, err := r.begins()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.absent(at.Host); err != nil {
+		return nil, err
+	}
 	got, err := s.Fetcher.fetch(ctx, r)
 	if err != nil {
+		if away(err) && ctx.Err() == nil { // and nobody has lost patience
+			s.leave(at.Host, err)
+		}
 		return nil, err
 	}
 	s.use(got.Hosts)
 	return got, s.keep(r, got)
+}
+
+func (s *Store) absent(host string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.away[host]; time.Now().Before(a.until) {
+		return a.err
+	}
+	return nil
+}
+
+func (s *Store) leave(host string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.away == nil {
+		s.away = map[string]absence{}
+	}
+	s.away[host] = absence{err, time.Now().Add(awayFor)}
 }
 
 func (s *Store) kept(r *request) *fetched {

@@ -109,6 +109,12 @@ func TestChangedContent(t *testing.T) {
 	}
 	for name, digest := range map[string]string{"the index tells": strings.TrimPrefix(digestOf(evil), "sha256:"), "the index says nothing": `""`, "the index lies": strings.TrimPrefix(pin.Digest, "sha256:")} {
 		h.index(t, "redis", release{Version: "1.0.0", URLs: []string{h.URL + "/redis-1.0.0.tgz"}, Digest: digest})
+		if naive := store(t, h.entry()); name == "the index tells" {
+			naive.FirstUse = firstUse{}
+			if _, got := must(t, naive, h.redis("1.0.0")); got.Digest != digestOf(evil) {
+				t.Fatalf("who has no pin gets %v: the test does not bite", got)
+			}
+		}
 		s.Cache = &Cache{Dir: t.TempDir()}
 		_, _, err := s.Chart(h.redis("1.0.0"))
 		mustSay(t, err, pin.Digest, digestOf(evil))
