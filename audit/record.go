@@ -66,6 +66,9 @@ type Record struct {
 	Path      string            `json:"path,omitempty"`
 	Line      int               `json:"line,omitempty"`
 	Blob      string            `json:"blob,omitempty"`
+	Level     string            `json:"level,omitempty"`     // how directly Git says what the object is
+	Unit      string            `json:"unit,omitempty"`      // what rendered it
+	Via       string            `json:"via,omitempty"`       // the Origin whose object opened the unit, if another
 	Revisions map[string]string `json:"revisions,omitempty"` // of every Origin asked
 	// PolicyRevision stays empty until policies are read from Git.
 	PolicyRevision string `json:"policyRevision,omitempty"`
@@ -137,9 +140,10 @@ func (l *Lines) record(req *gate.Request, d *gate.Decision) Record {
 		r.BreakGlass, r.Until = gitindex.Clean(u.Reason, 300), &until
 	}
 	r.Owner = req.OwnerKind()
-	r.Paths = paths(d)
+	r.Paths, r.Level = paths(d), string(d.Level())
 	if m := d.Manifest; m != nil {
 		r.Origin, r.Commit, r.Path, r.Line, r.Blob = m.Origin, m.Commit.ID, m.Path, m.Line, m.Blob
+		r.Unit, r.Via = gitindex.Clean(m.Unit, 300), m.Via
 		r.Author, r.Signer = m.Commit.Author.String(), m.Commit.Verdict.Signer.String()
 	}
 	return r

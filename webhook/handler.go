@@ -192,6 +192,9 @@ func auditAnnotations(d *gate.Decision) map[string]string {
 	default:
 		a["reason"] = string(d.Reason)
 	}
+	if level := d.Level(); level != "" {
+		a["level"] = string(level)
+	}
 	if m := d.Manifest; m != nil {
 		a["origin"], a["commit"], a["path"] = m.Origin, m.Commit.ID, m.Path
 		a["author"] = m.Commit.Author.String()

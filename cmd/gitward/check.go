@@ -124,13 +124,35 @@ type sourceItem struct {
 	Commit string `json:"commit"`
 	Author string `json:"author"`
 	Signer string `json:"signer,omitempty"`
+	// Unit is what rendered the object, Via the Origin whose object opened the
+	// unit where that is another, Level how directly Git says what the object is.
+	Unit  string `json:"unit,omitempty"`
+	Via   string `json:"via,omitempty"`
+	Level string `json:"level,omitempty"`
+}
+
+// place is a file and the line the object begins in, as far as that is known.
+func (s *sourceItem) place() string {
+	if s.Line == 0 {
+		return gitindex.Clean(s.Path, 200)
+	}
+	return fmt.Sprintf("%s:%d", gitindex.Clean(s.Path, 200), s.Line)
+}
+
+// span is the place, with the object's last line.
+func (s *sourceItem) span() string {
+	if s.Line == 0 || s.End <= s.Line {
+		return s.place()
+	}
+	return fmt.Sprintf("%s-%d", s.place(), s.End)
 }
 
 func sourceOf(m *gitindex.Manifest) *sourceItem {
 	if m == nil {
 		return nil
 	}
-	s := &sourceItem{Origin: m.Origin, Path: m.Path, Line: m.Line, End: m.End, Commit: m.Commit.ID, Author: m.Commit.Author.String()}
+	s := &sourceItem{Origin: m.Origin, Path: m.Path, Line: m.Line, End: m.End, Commit: m.Commit.ID, Author: m.Commit.Author.String(),
+		Unit: m.Unit, Via: m.Via, Level: string(m.Level)}
 	if m.Commit.Verdict.Outcome == gitindex.Good {
 		s.Signer = m.Commit.Verdict.Signer.String()
 	}

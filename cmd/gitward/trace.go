@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -311,7 +312,7 @@ func (r *traceResult) print(con *console) {
 	}
 	for i := range r.Held {
 		h := &r.Held[i]
-		tree = append(tree, h.Last.branch(con, "held back", fmt.Sprintf("%s:%d", gitindex.Clean(h.Path, 200), h.Line)))
+		tree = append(tree, h.Last.branch(con, "held back", h.place()))
 	}
 	if r.Removal != nil {
 		tree = append(tree, r.Removal.branch(con, "held back", "its removal"))
@@ -324,7 +325,7 @@ func (r *traceResult) print(con *console) {
 	}
 	for _, n := range r.Near {
 		tree = append(tree, branch{cells: []cell{{text: "near"}, {text: fmt.Sprintf("%s@%s", n.Origin, gitindex.Short(n.Commit))},
-			{text: fmt.Sprintf("%s:%d: a typo?", gitindex.Clean(n.Path, 200), n.Line)}}})
+			{text: n.place() + ": a typo?"}}})
 	}
 	con.tree(tree)
 }
@@ -352,8 +353,15 @@ func (r *traceResult) headline(con *console) cell {
 func (t *traceItem) branches(con *console) []branch {
 	out := []branch{
 		{cells: []cell{{text: "origin"}, {text: t.Origin + "  " + t.Ref + "@" + gitindex.Short(t.Revision)}, {text: gitindex.Clean(t.URL, 200)}}},
-		{cells: []cell{{text: "file"}, {text: fmt.Sprintf("%s:%d-%d", gitindex.Clean(t.Path, 200), t.Line, t.End)}}},
+		{cells: []cell{{text: "file"}, {text: t.span()}}},
 		t.Last.branch(con, "commit", t.Last.Author+"  "+minute(t.Last.Date)),
+	}
+	if t.Unit != "" {
+		unit := []cell{{text: "unit"}, {text: gitindex.Clean(t.Unit, 200)}, {text: t.Level}}
+		if t.Via != "" {
+			unit[2].text += ", opened by Origin " + t.Via
+		}
+		out = slices.Insert(out, 2, branch{cells: unit})
 	}
 	if t.Applier != "" {
 		out = append(out, branch{cells: []cell{{text: "applier"}, {text: gitindex.Clean(t.Applier, 120)}}})
