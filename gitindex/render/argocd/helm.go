@@ -115,7 +115,29 @@ func (b *builder) helm(s *Source, at place, env environment) ([]render.Object, e
 	if given.SkipSchemaValidation {
 		release.Sources, release.Chart = uncheck(b.src, at)
 	}
-	return release.Objects()
+	documents, err := release.Documents()
+	if err != nil {
+		return nil, err
+	}
+	return rendered(documents)
+}
+
+// rendered are the objects of a chart. A hook may have a generated name.
+func rendered(documents []helm.Document) ([]render.Object, error) {
+	var all []render.Object
+	for _, d := range documents {
+		found, err := d.Objects()
+		if err != nil {
+			hook, ok := generated(d.Text)
+			if !ok {
+				return nil, err
+			}
+			hook.Path, hook.Line, hook.End = d.Path, 0, 0
+			found = []render.Object{hook}
+		}
+		all = append(all, found...)
+	}
+	return all, nil
 }
 
 func or(value, otherwise string) string {
