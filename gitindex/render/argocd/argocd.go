@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"strings"
 
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/render"
@@ -141,12 +142,25 @@ func (b *builder) reachable(sources []Source) error {
 		if !s.isGit() {
 			continue
 		}
-		if known && !hub.Holds(s.RepoURL, s.TargetRevision) || !known && first != "" && s.RepoURL+" "+s.TargetRevision != first {
+		repository := repositoryOf(s.RepoURL)
+		if known && !hub.Holds(s.RepoURL, s.TargetRevision) || !known && first != "" && repository != first {
 			return elsewhere(s.RepoURL, s.TargetRevision)
 		}
-		first = s.RepoURL + " " + s.TargetRevision
+		first = repository
 	}
 	return nil
+}
+
+// repositoryOf is the host and path of an address, however it is written.
+func repositoryOf(address string) string {
+	_, rest, found := strings.Cut(address, "://")
+	if !found {
+		rest = strings.Replace(address, ":", "/", 1) // git@host:path
+	}
+	if at := strings.LastIndex(rest, "@"); at >= 0 {
+		rest = rest[at+1:]
+	}
+	return strings.ToLower(strings.TrimSuffix(strings.TrimRight(rest, "/"), ".git"))
 }
 
 func elsewhere(repoURL, revision string) error {
