@@ -109,7 +109,7 @@ func (p tested) Run(in *bytes.Buffer) (*bytes.Buffer, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err = transform(out, map[string]string{Group + "/name": "web", Group + "/namespace": "apps"}, nil)
+	out, err = transform(out, commonMetadata{Labels: map[string]string{Group + "/name": "web", Group + "/namespace": "apps"}})
 	return bytes.NewBuffer(out), err
 }
 

@@ -4,7 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"sigs.k8s.io/kustomize/api/builtins"
+	"sigs.k8s.io/kustomize/api/filters/annotations"
+	"sigs.k8s.io/kustomize/api/filters/labels"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/provider"
 	"sigs.k8s.io/kustomize/api/resmap"
@@ -131,11 +132,11 @@ func (hr *helmRelease) run(text []byte) (out []byte, err error) {
 		}
 	}
 	if c := hr.Spec.CommonMetadata; c != nil && (c.Labels != nil || c.Annotations != nil) {
-		if text, err = transform(text, c.Labels, c.Annotations); err != nil {
+		if text, err = transform(text, *c); err != nil {
 			return nil, err
 		}
 	}
-	return transform(text, nil, nil)
+	return transform(text, commonMetadata{})
 }
 
 // run is one kustomization over all that came before it: internal/postrender/kustomize.go.
@@ -177,24 +178,26 @@ func (s *selector) kustomize() *kustypes.Selector {
 }
 
 // transform sets labels and annotations: internal/postrender/transformer.go.
-func transform(text []byte, labels, annotations map[string]string) ([]byte, error) {
+func transform(text []byte, common commonMetadata) ([]byte, error) {
 	resources, err := resmap.NewFactory(provider.NewDefaultDepProvider().GetResourceFactory()).NewResMapFromBytes(text)
 	if err != nil {
 		return nil, err
 	}
-	if labels != nil {
-		t := builtins.LabelTransformerPlugin{Labels: labels, FieldSpecs: []kustypes.FieldSpec{{Path: "metadata/labels", CreateIfNotPresent: true}}}
-		if err := t.Transform(resources); err != nil {
+	if common.Labels != nil {
+		if err := resources.ApplyFilter(labels.Filter{Labels: common.Labels, FsSlice: in("metadata/labels")}); err != nil {
 			return nil, err
 		}
 	}
-	if annotations != nil {
-		t := builtins.AnnotationsTransformerPlugin{Annotations: annotations, FieldSpecs: []kustypes.FieldSpec{{Path: "metadata/annotations", CreateIfNotPresent: true}}}
-		if err := t.Transform(resources); err != nil {
+	if common.Annotations != nil {
+		if err := resources.ApplyFilter(annotations.Filter{Annotations: common.Annotations, FsSlice: in("metadata/annotations")}); err != nil {
 			return nil, err
 		}
 	}
 	return resources.AsYaml()
+}
+
+func in(path string) kustypes.FsSlice {
+	return kustypes.FsSlice{{Path: path, CreateIfNotPresent: true}}
 }
 
 // apart makes documents of the stream again.
