@@ -336,6 +336,21 @@ unused: {enabled: false}
 	}
 }
 
+// TestIgnored: .helmignore counts in a tree, also at its root, and not in what was
+// packed, where it has counted already.
+func TestIgnored(t *testing.T) {
+	files := tree("-- Chart.yaml --\napiVersion: v2\nname: c\nversion: 1.0.0\n-- .helmignore --\ntemplates/b.yaml\n",
+		"-- templates/a.yaml --\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n-- templates/b.yaml --\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n")
+	for want, src := range map[string]render.Sources{
+		"ConfigMap a of templates/a.yaml\n":                                      render.Alone{FS: files},
+		"ConfigMap a of c/templates/a.yaml\nConfigMap b of c/templates/b.yaml\n": render.Alone{FS: fstest.MapFS{}},
+	} {
+		if got, err := Build(src, files, "", render.HelmOptions{}, render.Cluster{}); err != nil || list(got) != want {
+			t.Errorf("got %s, %v; want %s", list(got), err, want)
+		}
+	}
+}
+
 func TestHooksAsTheyArePrinted(t *testing.T) {
 	files := tree(chartYAML, "-- c/templates/a.yaml --\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, annotations: {helm.sh/hook: pre-install}}\ndata:\n  v: |\n    x\n{{- /* no line break */ -}}\n")
 	r := Release{Chart: files, Dir: "c"}

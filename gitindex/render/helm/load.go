@@ -172,9 +172,10 @@ func (w *walker) entry(name string, depth int) error {
 	return nil
 }
 
-// inTree reports whether the chart is of the tree, so that its paths are too.
+// inTree reports whether the chart is of the tree, so that its paths are too. One
+// from elsewhere is always at the root of what it was unpacked to.
 func (r Release) inTree() bool {
-	return r.Sources != nil && sameFS(r.Chart, r.Sources.Tree())
+	return cleanDir(r.Dir) != "." || r.Sources != nil && sameFS(r.Chart, r.Sources.Tree())
 }
 
 // sameFS does not compare by == what Go cannot compare so, such as a map.
