@@ -125,7 +125,7 @@ func (b *builder) placeOf(r *rendering) string {
 }
 
 func (b *builder) renderedForm(r *rendering, o *render.Object) gitindex.Manifest {
-	m := gitindex.Manifest{Path: or(o.Path, orRoot(r.Unit.Path)), Line: o.Line, End: o.End, Unit: r.Unit.ID, Via: r.Via,
+	m := gitindex.Manifest{Recreate: r.recreates(o), Owner: r.owner(), Path: or(o.Path, orRoot(r.Unit.Path)), Line: o.Line, End: o.End, Unit: r.Unit.ID, Via: r.Via,
 		Level: r.Output.Level, Applier: r.Output.Applier, Hook: o.Hook, Bare: o.Bare, Holes: o.Holes, Live: o.Live}
 	if m.Level == "" {
 		m.Level = gitindex.Rendered

@@ -16,6 +16,8 @@ import (
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/render"
 	"github.com/gitward/gitward/gitindex/render/argocd"
+	"github.com/gitward/gitward/gitindex/render/flux"
+	"github.com/gitward/gitward/gitindex/render/fluxhelm"
 	"github.com/gitward/gitward/gitindex/render/helm"
 	"github.com/gitward/gitward/gitindex/render/jsonnet"
 	"github.com/gitward/gitward/gitindex/render/kustomize"
@@ -40,6 +42,8 @@ var tools = map[render.Tool]builder{
 	render.Helm:      buildHelm,
 	render.Jsonnet:   buildJsonnet,
 
+	render.Flux:       flux.Build,
+	render.FluxHelm:   fluxhelm.Build,
 	render.Argo:       buildArgo,
 	render.ArgoAppSet: argocd.Expand,
 }
