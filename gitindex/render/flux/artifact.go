@@ -44,6 +44,9 @@ func (k *kustomization) source() gitindex.Ref {
 func (k *kustomization) repository(src render.Sources) (*repository, error) {
 	ref := k.source()
 	if ref.Kind != "GitRepository" {
+		if k.here {
+			return nil, nil
+		}
 		return nil, &render.NeedsError{What: "the content of " + ref.String(), Why: "it is not this repository's tree",
 			Do: "take the files from a GitRepository"}
 	}

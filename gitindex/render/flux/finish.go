@@ -28,18 +28,20 @@ type finisher struct {
 // draft is an object on its way: as it will be, and with a mark where a value is
 // open.
 type draft struct {
+	source        []byte // YAML, as kustomize built it
 	plain, marked []byte // YAML
 	marks         *marks
 	found         []opening
 }
 
 func (f *finisher) resource(r *resource.Resource) error {
+	was := named{r.GetKind(), r.GetName()}
 	d, err := f.decrypted(r)
 	if d == nil || err != nil {
 		return err
 	}
 	if err := f.substituted(r, d); err != nil {
-		return f.left(r, err)
+		return f.left(was, d, err)
 	}
 	objects, problems := f.built.Object(d.plain)
 	f.out.Problems = append(f.out.Problems, problems...)
@@ -48,7 +50,7 @@ func (f *finisher) resource(r *resource.Resource) error {
 	}
 	for _, o := range objects {
 		if err := f.object(o, d); err != nil {
-			if err = f.left(r, err); err != nil {
+			if err = f.left(was, d, err); err != nil {
 				return err
 			}
 		}
@@ -58,19 +60,22 @@ func (f *finisher) resource(r *resource.Resource) error {
 
 // left leaves an object out that depends on what Git does not hold, with the
 // reason; any other error ends the unit, as it ends Flux's reconciliation.
-func (f *finisher) left(r *resource.Resource, err error) error {
+func (f *finisher) left(was named, d *draft, err error) error {
 	var needs *render.NeedsError
 	if !errors.As(err, &needs) {
 		return err
 	}
-	text, err := r.AsYAML()
-	if err != nil {
-		return err
-	}
-	where, line := f.built.Place(text)
-	f.out.Problems = append(f.out.Problems, gitindex.Problem{Path: where, Line: line,
-		Message: gitindex.Clean(r.GetKind(), 60) + " " + gitindex.Clean(r.GetName(), 253) + ": " + needs.Error()})
+	f.problem(was, d.source, needs.Error())
 	return nil
+}
+
+// named is a resource as it is called before variables change that.
+type named struct{ kind, name string }
+
+func (f *finisher) problem(n named, source []byte, message string) {
+	where, line := f.built.Place(source)
+	f.out.Problems = append(f.out.Problems, gitindex.Problem{Path: where, Line: line,
+		Message: gitindex.Clean(n.kind, 60) + " " + gitindex.Clean(n.name, 253) + ": " + message})
 }
 
 // decrypted is nil for an encrypted document that may not be taken, which is a
@@ -80,7 +85,7 @@ func (f *finisher) decrypted(r *resource.Resource) (*draft, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &draft{plain: text, marked: text, marks: newMarks(text)}
+	d := &draft{source: text, plain: text, marked: text, marks: newMarks(text)}
 	if !bytes.Contains(text, []byte("\nsops:")) && (f.k.Spec.Decryption == nil || r.GetKind() != "Secret") {
 		return d, nil
 	}
@@ -93,8 +98,7 @@ func (f *finisher) decrypted(r *resource.Resource) (*draft, error) {
 	case encrypted(object) && decrypts:
 		object = o.decrypt(object)
 	case encrypted(object) && f.k.Spec.Decryption == nil:
-		where, line := f.built.Place(text)
-		f.out.Problems = append(f.out.Problems, gitindex.Problem{Path: where, Line: line, Message: refuseEncrypted(r.GetKind(), r.GetName())})
+		f.problem(named{r.GetKind(), r.GetName()}, text, "is encrypted with SOPS, and the Kustomization has no spec.decryption")
 		return nil, nil
 	case decrypts && r.GetKind() == "Secret" && o.values(object):
 	default:

@@ -67,11 +67,19 @@ func Repository(src render.Sources, u render.Unit) (Origin, bool, error) {
 //
 // Objects of namespaced kinds that name no namespace are never applied by Flux:
 // its dry run of them fails.
-func Build(src render.Sources, u render.Unit) (render.Output, error) {
+func Build(src render.Sources, u render.Unit) (render.Output, error) { return start(src, u, false) }
+
+// BuildHere is Build for a source of any kind of which the caller knows that
+// its content is the tree at hand: an OCIRepository that a pipeline fills from
+// it, an ExternalArtifact that copies from it.
+func BuildHere(src render.Sources, u render.Unit) (render.Output, error) { return start(src, u, true) }
+
+func start(src render.Sources, u render.Unit, here bool) (render.Output, error) {
 	k, err := decode(u)
 	if err != nil {
 		return render.Output{}, err
 	}
+	k.here = here
 	out, err := k.build(src)
 	if err != nil {
 		return render.Output{}, fmt.Errorf("Kustomization %s/%s: %w", gitindex.Clean(k.Metadata.Namespace, 63), gitindex.Clean(k.Metadata.Name, 253), err)
@@ -137,6 +145,7 @@ type kustomization struct {
 		Namespace string `json:"namespace"`
 	} `json:"metadata"`
 	Spec spec `json:"spec"`
+	here bool // the source's content is known to be the tree
 }
 
 type spec struct {

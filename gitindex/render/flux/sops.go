@@ -5,8 +5,6 @@ import (
 	"encoding/base64"
 	"regexp"
 	"strings"
-
-	"github.com/gitward/gitward/gitindex"
 )
 
 // leaf is one value that SOPS encrypted (https://github.com/getsops/sops,
@@ -105,11 +103,4 @@ func isEncryptedFile(data []byte) bool {
 		}
 	}
 	return false
-}
-
-// refuseEncrypted is said of what Flux would not apply, or apply as it is
-// encrypted.
-func refuseEncrypted(kind, name string) string {
-	return gitindex.Clean(kind, 60) + " " + gitindex.Clean(name, 253) +
-		": is encrypted with SOPS, and the Kustomization has no spec.decryption"
 }
