@@ -29,7 +29,8 @@ type Hub interface {
 	Clusters() (clusters []Cluster, ok bool)
 }
 
-// Cluster is one that Argo CD knows.
+// Cluster is one that Argo CD knows. Labels and annotations are all those of its
+// Secret.
 type Cluster struct {
 	Name, Server, Project string
 	Labels, Annotations   map[string]string
