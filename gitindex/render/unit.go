@@ -40,6 +40,10 @@ type Unit struct {
 	// Opener is the Flux or Argo CD object that opened the unit, as it was
 	// rendered, as JSON; nil for one that the Origin lists or that was detected.
 	Opener json.RawMessage
+	// Here says that the source which the opener names holds this tree, and
+	// Artifact what of it, where that is not all.
+	Here     bool
+	Artifact *Artifact
 	// Helm and Jsonnet are the options that an Origin's render entry gives.
 	Helm    *HelmOptions
 	Jsonnet *JsonnetOptions
@@ -48,11 +52,37 @@ type Unit struct {
 	Cluster Cluster
 }
 
+// Artifact is what a Flux source holds of a tree: one directory, or what an
+// ArtifactGenerator copies together.
+type Artifact struct {
+	Root   string // the directory that is the artifact's root; "" is the tree's
+	Copies []Copy // instead, in this order; empty: the whole of Root
+}
+
+// Copy is one step of an ArtifactGenerator, as its spec has it but for the
+// aliases: Root is the directory of the tree that the alias stands for, From is
+// relative to it, To to the artifact.
+type Copy struct {
+	Root, From, To string
+	Exclude        []string
+	Strategy       string // "", Overwrite, Merge, Extract
+}
+
 // Cluster is what templates see of the cluster. A zero field means the
 // renderer's default.
 type Cluster struct {
 	KubeVersion string   // "v1.37.2"
 	APIVersions []string // beside those of Kubernetes itself: "monitoring.coreos.com/v1"
+	// Clusters are those that Argo CD knows beside the one it runs in, for the
+	// clusters generator of ApplicationSets.
+	Clusters []ArgoCluster
+}
+
+// ArgoCluster is a cluster as Argo CD's Secret for it describes it.
+type ArgoCluster struct {
+	Name, Server        string
+	Project             string
+	Labels, Annotations map[string]string
 }
 
 // HelmOptions are those of "helm template" that are settled by Git.
