@@ -140,9 +140,12 @@ func (l *lab) put(object map[string]any) {
 		u.SetAPIVersion("apiextensions.k8s.io/v1")
 		u.SetKind("CustomResourceDefinition")
 	}
-	client, err := l.client(l.dynamic, u)
-	l.check(err)
-	_, err = client.Apply(context.Background(), u.GetName(), u, metav1.ApplyOptions{FieldManager: "setup", Force: true})
+	var client dynamic.ResourceInterface
+	await(l.t, "the kind "+u.GetKind(), 30*time.Second, func() (err error) { // a new one takes a moment to be told of
+		client, err = l.client(l.dynamic, u)
+		return err
+	})
+	_, err := client.Apply(context.Background(), u.GetName(), u, metav1.ApplyOptions{FieldManager: "setup", Force: true})
 	l.check(err)
 	if u.GetKind() == "CustomResourceDefinition" {
 		await(l.t, "CRD "+u.GetName(), 30*time.Second, func() error {
