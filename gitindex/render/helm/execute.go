@@ -50,6 +50,9 @@ func (l *loaded) execute(values common.Values, w *world, o render.HelmOptions) (
 		if strings.HasSuffix(name, "NOTES.txt") {
 			continue
 		}
+		if address.MatchString(text) {
+			w.asked[memory] = true
+		}
 		documents, err := split(text, o)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", gitindex.Clean(name, 200), err)

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/Masterminds/sprig/v3"
 	"golang.org/x/tools/txtar"
 	"helm.sh/helm/v4/pkg/chart/loader/archive"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
@@ -165,6 +166,9 @@ func TestUnstable(t *testing.T) {
 		"keys":                     `{{ keys (dict "a" 1 "b" 2) | join "," | quote }}`,
 		"values":                   `{{ values (dict "a" 1 "b" 2) | join "," | quote }}`,
 		helmVersion:                `{{ .Capabilities.HelmVersion.Version | quote }}`,
+		memory:                     `{{ printf "%p" .Values | quote }}`,
+		memory + " ":               `{{ print . | quote }}`,
+		helmVersion + " ":          `{{ .Capabilities | toJson | quote }}`,
 		"getHostByName is nothing": `{{ getHostByName "localhost" | quote }}`,
 	} {
 		objects, err := build(tree(chartYAML, configMap(template)))
@@ -174,7 +178,7 @@ func TestUnstable(t *testing.T) {
 			}
 			continue
 		}
-		if !errors.Is(err, render.ErrUnstable) || !strings.Contains(err.Error(), "ConfigMap a depends on "+f+", in c/templates/a.yaml") {
+		if !errors.Is(err, render.ErrUnstable) || !strings.Contains(err.Error(), "ConfigMap a depends on "+strings.TrimSpace(f)+", in c/templates/a.yaml") {
 			t.Errorf("%s: %d objects, %v", f, len(objects), err)
 		}
 	}
@@ -192,6 +196,7 @@ func TestStable(t *testing.T) {
 		`{{ len (uuidv4) }}x`,
 		`{{ durationRound "95m" | quote }}`,
 		`{{ if .Capabilities.HelmVersion.Version }}x{{ end }}`,
+		`"0xc0ffee"`,
 	} {
 		objects, err := build(tree(chartYAML, configMap(template)))
 		if err != nil || len(objects) != 1 {
@@ -206,6 +211,36 @@ func TestLookupThatFails(t *testing.T) {
 	_, err := build(tree(chartYAML, configMap(`{{ with lookup "v1" "Secret" "ns" "n" }}{{ .data.a.b }}{{ else }}x{{ end }}`)))
 	if !errors.Is(err, render.ErrUnstable) || !strings.Contains(err.Error(), "lookup") {
 		t.Error(err)
+	}
+}
+
+// TestFunctionsAreKnown fails when Sprig gets functions that nobody has looked at:
+// is what they give settled by their arguments?
+func TestFunctionsAreKnown(t *testing.T) {
+	if n := len(sprig.GenericFuncMap()); n != 211 {
+		t.Errorf("Sprig has %d functions", n)
+	}
+	known := sprig.GenericFuncMap()
+	for name := range newWorld().functions() {
+		if _, ok := known[name]; !ok && name != "lookup" {
+			t.Errorf("%s stands in for nothing", name)
+		}
+	}
+}
+
+func TestLimits(t *testing.T) {
+	many, deep, large := tree(chartYAML), tree(chartYAML), tree(chartYAML)
+	for i := range maxFiles {
+		many[fmt.Sprintf("c/files/%d", i)] = &fstest.MapFile{}
+	}
+	deep["c"+strings.Repeat("/d", maxDepth+1)+"/f"] = &fstest.MapFile{}
+	for i := range 3 {
+		large[fmt.Sprintf("c/files/%d", i)] = &fstest.MapFile{Data: make([]byte, maxBytes/2)}
+	}
+	for want, files := range map[string]fstest.MapFS{"more than 20000 files": many, "directories deep": deep, "larger than 64 MiB": large} {
+		if _, err := build(files); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v; want %s", err, want)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package helm
 
 import (
 	"encoding/json"
+	"regexp"
 	"strings"
 
 	"helm.sh/helm/v4/pkg/chart/common"
@@ -48,24 +49,29 @@ func choose[T any](w *world, f string, one, other T) T {
 // helmVersion is the name under which Helm's version is asked for.
 const helmVersion = ".Capabilities.HelmVersion"
 
+// memory is what a template shows that prints a pointer. There are few ways to
+// that, and no function for it: it is looked for in what was rendered.
+const memory = "a place in memory"
+
+var address = regexp.MustCompile(`0x[0-9a-f]{7}`)
+
+// readsHelmVersion finds it in a template, also where all of .Capabilities is
+// handed on.
+var readsHelmVersion = regexp.MustCompile(`HelmVersion|Capabilities[^.A-Za-z]`)
+
 // lookAt notes what templates read without calling a function: a field of
 // .Capabilities, named in a template or in a value that tpl may render.
 func (w *world) lookAt(c *chart.Chart, values common.Values) {
-	if namesHelmVersion(c) {
-		w.asked[helmVersion] = true
-		return
-	}
 	text, err := json.Marshal(values["Values"])
-	w.asked[helmVersion] = err != nil || strings.Contains(string(text), "HelmVersion")
-	if !w.asked[helmVersion] {
-		delete(w.asked, helmVersion)
+	if err != nil || readsHelmVersion.Match(text) || namesHelmVersion(c) {
+		w.asked[helmVersion] = true
 	}
 }
 
 func namesHelmVersion(c *chart.Chart) bool {
 	for _, list := range [][]*common.File{c.Templates, c.Files} {
 		for _, f := range list {
-			if strings.Contains(string(f.Data), "HelmVersion") {
+			if readsHelmVersion.Match(f.Data) {
 				return true
 			}
 		}
