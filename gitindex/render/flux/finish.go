@@ -21,6 +21,7 @@ type finisher struct {
 	k      *kustomization
 	vars   variables
 	ignore []rule
+	files  *files
 	built  *kustomize.Built
 	out    render.Output
 }
@@ -45,7 +46,7 @@ func (f *finisher) resource(r *resource.Resource) error {
 	}
 	objects, problems := f.built.Object(d.plain)
 	f.out.Problems = append(f.out.Problems, problems...)
-	if len(objects) != 1 && len(d.marks.why)+len(d.found) > 0 {
+	if len(objects) != 1 && len(d.marks.made)+len(d.found) > 0 {
 		return nil // the problem was told
 	}
 	for _, o := range objects {
@@ -166,7 +167,7 @@ func (f *finisher) object(o render.Object, d *draft) error {
 	if err := before.UnmarshalJSON(o.JSON); err != nil {
 		return err
 	}
-	found, err := d.openings(o.Kind)
+	found, err := f.openings(d, o.Kind)
 	if err != nil {
 		return err
 	}
@@ -193,16 +194,17 @@ func (f *finisher) object(o render.Object, d *draft) error {
 	return nil
 }
 
-func (d *draft) openings(kind string) ([]opening, error) {
-	if len(d.marks.why) == 0 {
+func (f *finisher) openings(d *draft, kind string) ([]opening, error) {
+	marked := f.files.references(d.marked, d.marks)
+	if len(d.marks.made) == 0 && len(f.files.marks.made) == 0 {
 		return d.found, nil
 	}
-	var marked map[string]any
-	if err := yaml.Unmarshal(d.marked, &marked); err != nil {
+	var object map[string]any
+	if err := yaml.Unmarshal(marked, &object); err != nil {
 		return nil, err
 	}
-	o := openings{marks: d.marks, kind: kind, found: d.found}
-	err := o.search(marked, nil)
+	o := openings{marks: []*marks{d.marks, f.files.marks}, kind: kind, found: d.found}
+	err := o.search(object, nil)
 	return o.found, err
 }
 

@@ -106,15 +106,20 @@ func (k *kustomization) build(src render.Sources) (render.Output, error) {
 	if err != nil {
 		return render.Output{}, err
 	}
+	opened := k.newFiles()
+	if k.Spec.Decryption != nil && k.Spec.Decryption.Provider == "sops" {
+		options.Decrypt = opened.decrypt
+	}
 	built, err := kustomize.Run(src, dir, options)
 	if err != nil {
 		return render.Output{}, err
 	}
-	return k.finish(src, built)
+	opened.float(built)
+	return k.finish(src, built, opened)
 }
 
 // finish takes each resource that kustomize built through the rest of the way.
-func (k *kustomization) finish(src render.Sources, built *kustomize.Built) (render.Output, error) {
+func (k *kustomization) finish(src render.Sources, built *kustomize.Built, opened *files) (render.Output, error) {
 	vars, err := k.variables(src)
 	if err != nil {
 		return render.Output{}, err
@@ -123,7 +128,7 @@ func (k *kustomization) finish(src render.Sources, built *kustomize.Built) (rend
 	if err != nil {
 		return render.Output{}, err
 	}
-	f := finisher{k: k, vars: vars, ignore: ignore, built: built, out: render.Output{Level: built.Level}}
+	f := finisher{k: k, vars: vars, ignore: ignore, files: opened, built: built, out: render.Output{Level: built.Level}}
 	for _, r := range built.Resources.Resources() {
 		if r.GetName() == "" || r.GetKind() == "" || r.GetApiVersion() == "" {
 			return render.Output{}, fmt.Errorf("a resource without apiVersion, kind or name: Flux applies nothing of the unit")

@@ -25,11 +25,22 @@ type opening struct {
 	why     string
 }
 
-// openings finds the marks in an object. What no hole can say is an error.
+// openings finds the marks in an object: its own, and those of files. What no
+// hole can say is an error.
 type openings struct {
-	marks *marks
+	marks []*marks
 	kind  string
 	found []opening
+}
+
+// marked is the marks that a text holds; nil if it holds none.
+func (o *openings) marked(text string) *marks {
+	for _, m := range o.marks {
+		if m.in(text) {
+			return m
+		}
+	}
+	return nil
 }
 
 // identity are the places whose values say which object it is.
@@ -44,7 +55,7 @@ func (o *openings) search(v any, steps []any) error {
 		}
 		sort.Strings(names)
 		for _, name := range names {
-			if o.marks.in(name) {
+			if o.marked(name) != nil {
 				return o.needs(name, "a key below "+shown(steps)+" depends on it")
 			}
 			if err := o.search(v[name], append(steps[:len(steps):len(steps)], name)); err != nil {
@@ -58,46 +69,55 @@ func (o *openings) search(v any, steps []any) error {
 			}
 		}
 	case string:
-		if o.marks.in(v) {
-			return o.open(v, steps)
+		if o.marked(v) != nil {
+			return o.open(v, steps, false)
+		}
+		if o.isData(steps) {
+			if plain, err := base64.StdEncoding.DecodeString(v); err == nil && o.marked(string(plain)) != nil {
+				return o.open(string(plain), steps, true)
+			}
 		}
 	}
 	return nil
 }
 
-func (o *openings) open(text string, steps []any) error {
+// isData reports a place that holds its value as base64.
+func (o *openings) isData(steps []any) bool {
+	return o.kind == "Secret" && len(steps) == 2 && steps[0] == "data"
+}
+
+// open takes the text of a place, which for the data of a Secret may be decoded:
+// the pattern of a hole is of the decoded text there.
+func (o *openings) open(text string, steps []any, decoded bool) error {
 	place := shown(steps)
 	if slices.Contains(identity, place) {
 		return o.needs(text, place+" depends on it")
 	}
-	literals, why := o.marks.split(text)
-	found := opening{steps: steps, why: strings.Join(unique(why), ", ")}
-	if strings.Join(literals, "") != "" {
-		if o.kind == "Secret" && len(steps) == 2 && steps[0] == "data" {
-			return o.needs(text, place+" holds it as a part of base64")
-		}
-		for i, s := range literals {
-			if i > 0 {
-				found.pattern += ".*"
-			}
-			found.pattern += regexp.QuoteMeta(s)
-		}
-		if len(found.pattern) > maxPattern {
-			return o.needs(text, place+" holds it in a text too long for a pattern")
-		}
+	literals, found := o.marked(text).split(text)
+	hole := opening{steps: steps, why: reasons(found)}
+	whole := strings.Join(literals, "") == ""
+	if o.isData(steps) && !decoded && !whole {
+		return o.needs(text, place+" holds it as a part of base64")
 	}
-	o.found = append(o.found, found)
+	for i, s := range literals {
+		if i > 0 && i <= len(found) {
+			hole.pattern += found[i-1].pattern
+		}
+		hole.pattern += regexp.QuoteMeta(s)
+	}
+	if hole.pattern == ".*" || whole && len(found) > 0 && !strings.ContainsFunc(hole.pattern, func(r rune) bool { return r != '.' && r != '*' }) {
+		hole.pattern = "" // which takes line breaks too
+	}
+	if len(hole.pattern) > maxPattern {
+		return o.needs(text, place+" holds it in a text too long for a pattern")
+	}
+	o.found = append(o.found, hole)
 	return nil
 }
 
-func unique(list []string) []string {
-	sort.Strings(list)
-	return slices.Compact(list)
-}
-
 func (o *openings) needs(text, why string) error {
-	_, what := o.marks.split(text)
-	return &render.NeedsError{What: strings.Join(unique(what), ", "), Why: why, Do: "put the value into Git, or the object's part that depends on it into another"}
+	_, found := o.marked(text).split(text)
+	return &render.NeedsError{What: reasons(found), Why: why, Do: "put the value into Git, or the object's part that depends on it into another"}
 }
 
 // holes are the openings that the finished object still has: what was typed

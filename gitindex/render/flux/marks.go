@@ -2,6 +2,9 @@ package flux
 
 import (
 	"fmt"
+	"slices"
+	"sort"
+	"strconv"
 	"strings"
 )
 
@@ -10,8 +13,11 @@ import (
 // that decodes and encodes to itself, for the data of a Secret.
 type marks struct {
 	prefix string
-	why    []string
+	made   []mark
 }
+
+// mark is what one stands for, and the pattern of the values that may be there.
+type mark struct{ why, pattern string }
 
 const markDigits = 5
 
@@ -24,14 +30,17 @@ func newMarks(text []byte) *marks {
 	return m
 }
 
-func (m *marks) mark(why string) string {
-	for i, w := range m.why {
-		if w == why {
+func (m *marks) mark(why string) string { return m.like(why, ".*") }
+
+// like makes a mark for values that fit a pattern.
+func (m *marks) like(why, pattern string) string {
+	for i, made := range m.made {
+		if made == (mark{why, pattern}) {
 			return m.text(i)
 		}
 	}
-	m.why = append(m.why, why)
-	return m.text(len(m.why) - 1)
+	m.made = append(m.made, mark{why, pattern})
+	return m.text(len(m.made) - 1)
 }
 
 func (m *marks) text(i int) string { return fmt.Sprintf("%s%0*d", m.prefix, markDigits, i) }
@@ -39,20 +48,28 @@ func (m *marks) text(i int) string { return fmt.Sprintf("%s%0*d", m.prefix, mark
 // in reports whether a text holds a mark.
 func (m *marks) in(s string) bool { return strings.Contains(s, m.prefix) }
 
-// split divides a text at its marks, and says what they stand for.
-func (m *marks) split(s string) (literals, why []string) {
+// split divides a text at its marks.
+func (m *marks) split(s string) (literals []string, found []mark) {
 	for {
 		at := strings.Index(s, m.prefix)
 		if at < 0 || len(s) < at+len(m.prefix)+markDigits {
-			return append(literals, s), why
+			return append(literals, s), found
 		}
-		n := 0
-		for _, c := range s[at+len(m.prefix):][:markDigits] {
-			n = 10*n + int(c-'0')
+		n, err := strconv.Atoi(s[at+len(m.prefix):][:markDigits])
+		if err != nil || n >= len(m.made) {
+			return append(literals, s), found
 		}
-		if n >= 0 && n < len(m.why) {
-			why = append(why, m.why[n])
-		}
+		found = append(found, m.made[n])
 		literals, s = append(literals, s[:at]), s[at+len(m.prefix)+markDigits:]
 	}
+}
+
+// reasons are what marks stand for, each once.
+func reasons(found []mark) string {
+	var all []string
+	for _, f := range found {
+		all = append(all, f.why)
+	}
+	sort.Strings(all)
+	return strings.Join(slices.Compact(all), ", ")
 }

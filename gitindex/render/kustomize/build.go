@@ -41,6 +41,10 @@ type Options struct {
 	// Encrypted keeps documents that SOPS encrypted as they are, for a caller
 	// that knows what its applier does with them. Otherwise they are refused.
 	Encrypted bool
+	// Decrypt gives what an applier puts in the place of a file before it
+	// builds: of each that a secretGenerator or a patch reads. A nil answer
+	// leaves the file as it is.
+	Decrypt func(s Secret) ([]byte, error)
 	// Builtins loads Kubernetes' own schema before one that a kustomization
 	// names in openapi.path, as Flux does; the kustomize command does not.
 	Builtins bool
@@ -73,12 +77,22 @@ func Render(src render.Sources, dir string, o Options) (render.Output, error) {
 	return render.Output{Objects: objects, Problems: problems, Level: built.Level}, nil
 }
 
+// Secret is a file that an applier may decrypt before it builds.
+type Secret struct {
+	Path string // in the tree
+	Data []byte
+	Use  string // "file", "env" or "patch"
+}
+
 // Built is a directory that kustomize has built.
 type Built struct {
 	// Resources are kustomize's own words for the objects.
 	Resources resmap.ResMap
 	// Level is Pinned if a base came from elsewhere, Rendered otherwise.
 	Level gitindex.Level
+	// Hashed are the names of generated Secrets that end in a hash over what
+	// Options.Decrypt gave.
+	Hashed []string
 
 	dir     string
 	options Options
@@ -111,7 +125,7 @@ func Run(src render.Sources, dir string, o Options) (*Built, error) {
 	if t.elsewhere {
 		level = gitindex.Pinned
 	}
-	return &Built{Resources: resources, Level: level, dir: clean, options: o, tree: t}, nil
+	return &Built{Resources: resources, Level: level, Hashed: t.hashed, dir: clean, options: o, tree: t}, nil
 }
 
 // run builds with the schema that a fresh process has. kustomize itself lets a

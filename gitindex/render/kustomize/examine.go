@@ -46,6 +46,7 @@ func (t *tree) examine(name string, data []byte) ([]byte, error) {
 	e.bases(&k)
 	e.inputs(&k)
 	e.generated(&k)
+	e.decrypt(&k)
 	e.plugins("generators", k.Generators)
 	e.plugins("transformers", k.Transformers)
 	e.plugins("validators", k.Validators)

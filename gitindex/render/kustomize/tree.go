@@ -47,6 +47,8 @@ type tree struct {
 	plugins   map[string]bool   // plugin configurations that were examined
 	refused   error             // the first kustomization that was refused
 	elsewhere bool
+	hashed    []string
+	opened    map[string]bool // files that Options.Decrypt replaced
 	reads     int
 	bytes     int
 	order     []string          // files in the order of their first reading
@@ -58,7 +60,7 @@ var _ filesys.FileSystem = (*tree)(nil)
 
 func newTree(src render.Sources, o Options) *tree {
 	t := &tree{src: src, options: o, files: src.Tree(), overlay: map[string][]byte{}, dirs: map[string]bool{},
-		bases: map[string]string{}, examined: map[string][]byte{}, plugins: map[string]bool{}, content: map[string][]byte{}, real: map[string]string{}}
+		bases: map[string]string{}, examined: map[string][]byte{}, plugins: map[string]bool{}, content: map[string][]byte{}, real: map[string]string{}, opened: map[string]bool{}}
 	for name, data := range o.Overlay {
 		t.add(path.Join(treeRoot, path.Clean("/"+name)), data)
 	}
