@@ -67,6 +67,12 @@ type OriginSpec struct {
 	// +kubebuilder:validation:MaxItems=256
 	// +optional
 	Render []Render `json:"render,omitempty"`
+	// Artifacts are Flux sources that hold this repository's content although
+	// they are no GitRepository of its URL: an OCIRepository that a pipeline fills
+	// from it.
+	// +kubebuilder:validation:MaxItems=32
+	// +optional
+	Artifacts []Artifact `json:"artifacts,omitempty"`
 	// Cluster is what charts see of the cluster that they are rendered for.
 	// +optional
 	Cluster *Cluster `json:"cluster,omitempty"`
@@ -195,6 +201,22 @@ type JsonnetVar struct {
 	Code bool `json:"code,omitempty"`
 }
 
+// Artifact is a Flux source that holds a directory of the repository.
+type Artifact struct {
+	// +kubebuilder:validation:Enum=OCIRepository;Bucket;ExternalArtifact;GitRepository
+	Kind string `json:"kind"`
+	// +kubebuilder:validation:MinLength=1
+	Name string `json:"name"`
+	// +kubebuilder:default=flux-system
+	// +optional
+	Namespace string `json:"namespace,omitempty"`
+	// Path of the directory that is the artifact's root; default: the
+	// repository's.
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Path string `json:"path,omitempty"`
+}
+
 // Cluster is what templates may ask about the cluster. It is declared, so that
 // rendering depends on Git and the Origin alone.
 type Cluster struct {
@@ -211,6 +233,25 @@ type Cluster struct {
 	// +kubebuilder:validation:MaxItems=32
 	// +optional
 	Names []string `json:"names,omitempty"`
+	// ArgoCD lists the clusters that Argo CD knows beside its own, as its Secrets
+	// describe them: what the clusters generator of ApplicationSets goes through.
+	// +kubebuilder:validation:MaxItems=256
+	// +optional
+	ArgoCD []ArgoCluster `json:"argocd,omitempty"`
+}
+
+// ArgoCluster is a cluster as Argo CD knows it.
+type ArgoCluster struct {
+	// +kubebuilder:validation:MinLength=1
+	Name string `json:"name"`
+	// +kubebuilder:validation:MinLength=1
+	Server string `json:"server"`
+	// +optional
+	Project string `json:"project,omitempty"`
+	// +optional
+	Labels map[string]string `json:"labels,omitempty"`
+	// +optional
+	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
 // RenderType is how files become objects.

@@ -32,9 +32,9 @@ func TestFluxOpensUnits(t *testing.T) {
 			"spec: {interval: 1m, url: '" + w.settings.Spec.URL + "', ref: {branch: main}}\n---\n" + kustomization("flux-system", "./clusters/prod", ""),
 		"clusters/prod/flux-system/kustomization.yaml": "resources: [gotk-sync.yaml]\n",
 		"clusters/prod/vars.yaml":                      "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: vars, namespace: flux-system}\ndata: {size: \"3\"}\n",
-		"clusters/prod/apps.yaml": kustomization("apps", "./apps/prod", "  targetNamespace: shop\n  postBuild: {substitute: {color: red}, substituteFrom: [{kind: ConfigMap, name: vars}]}\n"),
-		"apps/prod/a.yaml":        bare("a", "${color} ${size}"),
-		"apps/staging/a.yaml":     bare("a", "staging"),
+		"clusters/prod/apps.yaml":                      kustomization("apps", "./apps/prod", "  targetNamespace: shop\n  postBuild: {substitute: {color: red}, substituteFrom: [{kind: ConfigMap, name: vars}]}\n"),
+		"apps/prod/a.yaml":                             bare("a", "${color} ${size}"),
+		"apps/staging/a.yaml":                          bare("a", "staging"),
 	})
 	s := w.sync()
 	w.want(s, "a", first)

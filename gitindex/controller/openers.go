@@ -38,7 +38,7 @@ func opens(group, kind string) render.Tool {
 // values are taken from, and what sources name.
 func lookedUp(group, kind string) bool {
 	return group == "" && (kind == "ConfigMap" || kind == "Secret") ||
-		group == "source.toolkit.fluxcd.io" || group == "argoproj.io" && kind == "AppProject"
+		group == "source.toolkit.fluxcd.io" || group == generatorGroup || group == "argoproj.io" && kind == "AppProject"
 }
 
 // id names the unit that the opener opens.

@@ -166,8 +166,11 @@ func (e *evaluator) claimsOf(w *world) []claim {
 		}
 		o := opener{tool: r.Unit.Tool, json: r.Unit.Opener}
 		for _, c := range o.contents() {
-			if !c.chart {
-				out = append(out, claim{c.path, r.Root})
+			if c.chart {
+				continue
+			}
+			for _, dir := range claimed(r.Unit.Artifact, c.path) {
+				out = append(out, claim{dir, r.Root})
 			}
 		}
 	}

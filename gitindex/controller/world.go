@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gitward/gitward/api/v1alpha1"
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/canonical"
 	"github.com/gitward/gitward/gitindex/object"
@@ -95,6 +96,7 @@ type evaluator struct {
 	// Argo CD elsewhere knows this cluster.
 	neighbours Neighbours
 	clusters   []string
+	artifacts  map[gitindex.Ref]string // Flux sources that hold a directory of the tree
 	dirs       directories
 	// eligible and markers are the paths of the timeline that may be plain
 	// files, and those that make a directory a tool's. Sorted.
@@ -119,8 +121,12 @@ func newEvaluator(s *Settings, paths []string, schemas *canonical.Schemas, r *re
 		e.branch = s.Spec.Ref.Branch
 	}
 	if c := s.Spec.Cluster; c != nil {
-		e.cluster = render.Cluster{KubeVersion: c.KubeVersion, APIVersions: c.APIVersions}
+		e.cluster = render.Cluster{KubeVersion: c.KubeVersion, APIVersions: c.APIVersions, Clusters: argoClusters(c.ArgoCD)}
 		e.clusters = c.Names
+	}
+	e.artifacts = map[gitindex.Ref]string{}
+	for _, a := range s.Spec.Artifacts {
+		e.artifacts[gitindex.Ref{Group: "source.toolkit.fluxcd.io", Kind: a.Kind, Namespace: or(a.Namespace, "flux-system"), Name: a.Name}] = clean(a.Path)
 	}
 	for _, p := range paths {
 		if _, ok := marker(p); ok {
@@ -131,6 +137,14 @@ func newEvaluator(s *Settings, paths []string, schemas *canonical.Schemas, r *re
 		}
 	}
 	return e
+}
+
+func argoClusters(list []v1alpha1.ArgoCluster) []render.ArgoCluster {
+	var out []render.ArgoCluster
+	for _, c := range list {
+		out = append(out, render.ArgoCluster(c))
+	}
+	return out
 }
 
 // noRenderer stands where none was given.
@@ -236,7 +250,7 @@ func (e *evaluator) wanted(w *world, units []render.Unit, fixed []opener) map[st
 			break
 		}
 		if d := e.dispose(w, o); d.ours {
-			wanted[id] = request{unit: o.unit(e.cluster), from: o.from, root: o.root, refused: d.refused}
+			wanted[id] = request{unit: d.unit, from: o.from, root: o.root, refused: d.refused}
 		}
 	}
 	return wanted
@@ -244,6 +258,7 @@ func (e *evaluator) wanted(w *world, units []render.Unit, fixed []opener) map[st
 
 // disposition is what becomes of an opener.
 type disposition struct {
+	unit    render.Unit
 	ours    bool   // it is rendered here
 	refused string // or not, and why
 }
@@ -254,26 +269,39 @@ func (e *evaluator) dispose(w *world, o *opener) disposition {
 	if o.tool == render.Argo && !argocd.InCluster(o.json, e.clusters...) {
 		return disposition{} // for another cluster
 	}
+	u := o.unit(e.cluster)
 	contents := o.contents()
 	for _, c := range contents {
-		url, branch := c.repoURL, c.revision
-		if c.object.Kind == "GitRepository" {
-			url, branch = gitRepository(w.objects[c.object])
+		h := holding{here: true}
+		switch {
+		case c.chart: // is pinned by itself
+		case c.object.Kind != "":
+			h = e.holds(w, c.object, 3)
+		case c.repoURL != "" && (!sameRepository(c.repoURL, e.url) || !sameBranch(c.revision, e.branch)):
+			h = holding{url: c.repoURL, branch: c.revision}
 		}
-		if c.chart || url == "" || sameRepository(url, e.url) && sameBranch(branch, e.branch) {
-			continue // a chart is pinned by itself; a source that nobody declares is the one that applied the opener
+		if h.here {
+			u.Here = true
+			if h.artifact.Root != "" || len(h.artifact.Copies) > 0 {
+				u.Artifact = &h.artifact
+			}
+			continue
+		}
+		if h.url == "" {
+			continue // its renderer says what it needs
 		}
 		if len(contents) > 1 {
-			return disposition{ours: true, refused: "takes part of its content from " + whereabouts(url, branch) + ", which is not what this Origin tracks"}
+			return disposition{unit: u, ours: true, refused: "takes part of its content from " + whereabouts(h.url, h.branch) + ", which is not what this Origin tracks"}
 		}
-		w.opened = append(w.opened, Opened{Unit: o.unit(e.cluster), URL: url, Branch: branch})
-		if !e.neighbours.tracks(url, branch) {
+		u.Here = true
+		w.opened = append(w.opened, Opened{Unit: u, URL: h.url, Branch: h.branch})
+		if !e.neighbours.tracks(h.url, h.branch) {
 			w.problems = append(w.problems, gitindex.Problem{Path: o.from,
-				Message: o.id() + " takes its content from " + whereabouts(url, branch) + ", which no Origin tracks: nothing of it is traceable"})
+				Message: o.id() + " takes its content from " + whereabouts(h.url, h.branch) + ", which no Origin tracks: nothing of it is traceable"})
 		}
 		return disposition{}
 	}
-	return disposition{ours: true}
+	return disposition{unit: u, ours: true}
 }
 
 // gitRepository is the URL and branch of a Flux GitRepository.

@@ -1,13 +1,13 @@
 package worker
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -145,18 +145,21 @@ func (c *child) end() {
 func (c *child) reason(err error) error {
 	said := c.stderr.String()
 	switch {
-	case bytes.Contains([]byte(said), []byte("out of memory")), bytes.Contains([]byte(said), []byte("cannot allocate memory")):
+	case strings.Contains(said, "out of memory"), strings.Contains(said, "cannot allocate memory"):
 		return errors.New("it needs more memory than a unit may use")
-	case bytes.Contains([]byte(said), []byte("stack overflow")), bytes.Contains([]byte(said), []byte("stack exceeds")):
+	case strings.Contains(said, "stack overflow"), strings.Contains(said, "stack exceeds"):
 		return errors.New("it nests without end")
-	case said != "":
-		return errors.New(gitindex.Clean(said, 200))
+	}
+	for line := range strings.Lines(said) {
+		if strings.HasPrefix(line, "fatal error: ") || strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "gitward: ") {
+			return errors.New(gitindex.Clean(strings.TrimSpace(line), 200))
+		}
 	}
 	return err
 }
 
-// tail keeps the beginning of what a dying child says: Go puts the reason
-// first.
+// tail keeps the end of what a child says. Libraries chat; when the child dies,
+// the reason comes last, and what goroutines were doing after it.
 type tail struct {
 	mu   sync.Mutex
 	text []byte
@@ -165,8 +168,9 @@ type tail struct {
 func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if room := 4096 - len(t.text); room > 0 {
-		t.text = append(t.text, p[:min(room, len(p))]...)
+	t.text = append(t.text, p...)
+	if over := len(t.text) - 64<<10; over > 0 {
+		t.text = t.text[over:]
 	}
 	return len(p), nil
 }

@@ -42,10 +42,19 @@ var tools = map[render.Tool]builder{
 	render.Helm:      buildHelm,
 	render.Jsonnet:   buildJsonnet,
 
-	render.Flux:       flux.Build,
+	render.Flux:       buildFlux,
 	render.FluxHelm:   fluxhelm.Build,
 	render.Argo:       buildArgo,
 	render.ArgoAppSet: argocd.Expand,
+}
+
+// buildFlux renders a Kustomization over what its source holds, where the caller
+// knows that.
+func buildFlux(src render.Sources, u render.Unit) (render.Output, error) {
+	if !u.Here {
+		return flux.Build(src, u)
+	}
+	return flux.BuildHere(src, u)
 }
 
 // buildArgo adds what the tracking id of an object without a namespace has.

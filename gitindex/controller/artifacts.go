@@ -1,0 +1,130 @@
+package controller
+
+import (
+	"encoding/json"
+	"path"
+	"strings"
+
+	"github.com/gitward/gitward/gitindex"
+	"github.com/gitward/gitward/gitindex/render"
+)
+
+const generatorGroup = "source.extensions.fluxcd.io"
+
+// holding is what a Flux source object holds, as seen from this Origin.
+type holding struct {
+	here        bool // this tree, or some of it
+	artifact    render.Artifact
+	url, branch string // another repository; empty if that is not known
+}
+
+// holds finds out what a Flux source holds. One that the Origin's spec lists
+// holds what it says there. A GitRepository is known by its URL, an
+// ExternalArtifact by the ArtifactGenerator that makes it. A source that Git
+// does not declare at all is the one that the repository was first applied
+// from.
+func (e *evaluator) holds(w *world, ref gitindex.Ref, depth int) holding {
+	if root, ok := e.artifacts[ref]; ok {
+		return holding{here: true, artifact: render.Artifact{Root: root}}
+	}
+	declared := w.objects[ref]
+	switch {
+	case ref.Kind == "ExternalArtifact":
+		return e.generated(w, ref, depth)
+	case declared == nil:
+		return holding{here: true}
+	case ref.Kind != "GitRepository":
+		return holding{}
+	}
+	url, branch := gitRepository(declared)
+	if url == "" || sameRepository(url, e.url) && sameBranch(branch, e.branch) {
+		return holding{here: true}
+	}
+	return holding{url: url, branch: branch}
+}
+
+// generator is what is read of an ArtifactGenerator.
+type generator struct {
+	Metadata struct {
+		Namespace string `json:"namespace"`
+	} `json:"metadata"`
+	Spec struct {
+		Sources []struct {
+			Alias, Kind, Name, Namespace string
+		} `json:"sources"`
+		Artifacts []struct {
+			Name string `json:"name"`
+			Copy []struct {
+				From, To, Strategy string
+				Exclude            []string
+			} `json:"copy"`
+		} `json:"artifacts"`
+	} `json:"spec"`
+}
+
+// generated finds the ArtifactGenerator that makes an ExternalArtifact, and
+// what it copies. All of it has to be of this tree.
+func (e *evaluator) generated(w *world, ref gitindex.Ref, depth int) holding {
+	if depth == 0 {
+		return holding{} // generators that feed on each other
+	}
+	for of, raw := range w.objects {
+		if of.Group != generatorGroup || of.Namespace != ref.Namespace {
+			continue
+		}
+		var g generator
+		if json.Unmarshal(raw, &g) != nil {
+			continue
+		}
+		for _, a := range g.Spec.Artifacts {
+			if a.Name != ref.Name {
+				continue
+			}
+			roots := e.aliases(w, &g, of.Namespace, depth)
+			var out render.Artifact
+			for _, c := range a.Copy {
+				alias, from, _ := strings.Cut(strings.TrimPrefix(c.From, "@"), "/")
+				root, ok := roots[alias]
+				if !ok {
+					return holding{}
+				}
+				out.Copies = append(out.Copies, render.Copy{Root: root, From: from, Exclude: c.Exclude, Strategy: c.Strategy,
+					To: strings.TrimPrefix(strings.TrimPrefix(c.To, "@artifact"), "/")})
+			}
+			return holding{here: len(out.Copies) > 0, artifact: out}
+		}
+	}
+	return holding{}
+}
+
+// aliases are the directories that a generator's sources stand for, of those
+// that are whole directories of this tree.
+func (e *evaluator) aliases(w *world, g *generator, namespace string, depth int) map[string]string {
+	out := map[string]string{}
+	for _, s := range g.Spec.Sources {
+		h := e.holds(w, gitindex.Ref{Group: "source.toolkit.fluxcd.io", Kind: s.Kind, Namespace: or(s.Namespace, namespace), Name: s.Name}, depth-1)
+		if h.here && len(h.artifact.Copies) == 0 {
+			out[s.Alias] = h.artifact.Root
+		}
+	}
+	return out
+}
+
+// claimed are the directories of the tree that a unit over a path of an
+// artifact renders.
+func claimed(a *render.Artifact, p string) []string {
+	if a == nil {
+		return []string{p}
+	}
+	if len(a.Copies) == 0 {
+		return []string{clean(path.Join(a.Root, p))}
+	}
+	var out []string
+	for _, c := range a.Copies {
+		from, _, _ := strings.Cut(c.From, "*")
+		if to := clean(c.To); within(p, to) || within(to, p) {
+			out = append(out, clean(path.Join(c.Root, from)))
+		}
+	}
+	return out
+}

@@ -1,0 +1,65 @@
+package controller
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"testing"
+
+	"github.com/gitward/gitward/api/v1alpha1"
+	"github.com/gitward/gitward/gitindex/render/worker"
+)
+
+// corpus is where the real repositories lie, beside the project.
+func corpus(t *testing.T) string {
+	dir := filepath.Join("..", "..", "..", "shared", "corpus")
+	if _, err := os.Stat(dir); err != nil {
+		if os.Getenv("GITWARD_CORPUS") == "required" {
+			t.Fatal("the corpus of real repositories is not there")
+		}
+		t.Skip("left out: the corpus of real repositories is not beside the project")
+	}
+	return dir
+}
+
+// TestRealRepositories opens what is applied to one cluster of real Flux and
+// Argo CD repositories.
+func TestRealRepositories(t *testing.T) {
+	root := corpus(t)
+	for _, c := range []struct {
+		repo, url string
+		render    []v1alpha1.Render
+		units     int // at least so many are opened
+		objects   int // at least so many objects come of them
+	}{
+		{"flux/flux2-kustomize-helm-example", "https://github.com/fluxcd/flux2-kustomize-helm-example", []v1alpha1.Render{{Path: "clusters/production"}}, 3, 5},
+		{"flux/flux2-kustomize-helm-example", "https://github.com/fluxcd/flux2-kustomize-helm-example", []v1alpha1.Render{{Path: "clusters/staging"}}, 3, 5},
+		{"flux/flux2-multi-tenancy", "https://github.com/fluxcd/flux2-multi-tenancy", []v1alpha1.Render{{Path: "clusters/production"}}, 3, 5},
+		{"flux/xunholy-k8s-gitops", "https://github.com/xunholy/k8s-gitops", []v1alpha1.Render{{Path: "kubernetes/clusters"}}, 1, 1},
+		{"argocd/infra-deployments", "https://github.com/redhat-appstudio/infra-deployments", []v1alpha1.Render{{Path: "argo-cd-apps/overlays/development"}}, 1, 1},
+	} {
+		s := Settings{Name: "origin", Spec: v1alpha1.OriginSpec{URL: c.url, Render: c.render}, Renderer: worker.Local{}}
+		w, err := Checkout(s, filepath.Join(root, c.repo))
+		if err != nil {
+			t.Errorf("%s: %v", c.repo, err)
+			continue
+		}
+		t.Logf("%s %s: %d units, %d objects, %d problems", c.repo, c.render[0].Path, len(w.Roots), len(w.Manifests), len(w.Problems))
+		kinds := map[string]int{}
+		for _, p := range w.Problems {
+			kinds[regexp.MustCompile(`[a-z0-9.-]+/[^ ]+`).ReplaceAllString(p.Message, "x")]++
+			if testing.Verbose() {
+				t.Log("  ", p)
+			}
+		}
+		var list []string
+		for k := range kinds {
+			list = append(list, k)
+		}
+		slices.Sort(list)
+		if len(w.Roots) < c.units || len(w.Manifests) < c.objects {
+			t.Errorf("%s: %d units and %d objects, want at least %d and %d: %v", c.repo, len(w.Roots), len(w.Manifests), c.units, c.objects, list)
+		}
+	}
+}
