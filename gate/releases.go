@@ -101,16 +101,17 @@ func (t *tracing) released(s *subject) (Decision, bool) {
 		return Decision{}, false
 	}
 	declared := t.releaseIn(s.ref.Namespace, name)
+	if declared == nil {
+		return Decision{}, false
+	}
 	now, err := readRelease(s.ref, s.new)
 	if err == nil && s.old != nil {
-		// How it went is Helm's to note, whatever Git says by now.
-		if was, err := readRelease(s.ref, s.old); err == nil && now.follows(was) && (declared != nil || isEnding(now.status)) {
+		// How it went is Helm's to note, whatever Git says of its content by now.
+		if was, err := readRelease(s.ref, s.old); err == nil && now.follows(was) {
 			return declared.decision(), true
 		}
 	}
 	switch {
-	case declared == nil:
-		return Decision{}, false
 	case err != nil:
 		return Decision{Refusal: noRelease(s.ref, declared.first, err.Error()), Manifest: declared.first}, true
 	case now.namespace != declared.namespace:
@@ -124,14 +125,8 @@ func (t *tracing) released(s *subject) (Decision, bool) {
 	return declared.decision(), true
 }
 
-func isEnding(status string) bool { return status == "uninstalling" || status == "uninstalled" }
-
 func (r *declaredRelease) decision() Decision {
-	d := Decision{Reason: Derived}
-	if r != nil {
-		d.Manifest, d.Root = r.first, r.first.Ref
-	}
-	return d
+	return Decision{Reason: Derived, Manifest: r.first, Root: r.first.Ref}
 }
 
 // releaseFault says what of a release Git does not declare; why is empty if it

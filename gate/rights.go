@@ -20,16 +20,24 @@ func (c *comparison) adds(v values) bool {
 	if len(new) <= len(old) || !slices.EqualFunc(new[:len(old)], old, equal) {
 		return false
 	}
-	more := new[len(old):]
+	gives := covered
 	switch c.path[0].name {
 	case "rules":
-		return !slices.ContainsFunc(more, func(r any) bool { return !covered(git, r) })
 	case "subjects":
-		return !slices.ContainsFunc(more, func(s any) bool {
-			return !slices.ContainsFunc(git, func(g any) bool { return equal(s, g) })
-		})
+		gives = names
+	default:
+		return false
 	}
-	return false
+	for i := len(old); i < len(new); i++ { // each Git's, and none there before
+		if !gives(git, new[i]) || gives(new[:i], new[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func names(subjects []any, subject any) bool {
+	return slices.ContainsFunc(subjects, func(s any) bool { return equal(s, subject) })
 }
 
 // maxRights is how many single rights of one rule are looked at.
