@@ -50,7 +50,7 @@ func (l *loaded) execute(values common.Values, w *world, o render.HelmOptions) (
 		if strings.HasSuffix(name, "NOTES.txt") {
 			continue
 		}
-		if address.MatchString(text) {
+		if showsAddress(text) {
 			w.asked[memory] = true
 		}
 		documents, err := split(text, o)

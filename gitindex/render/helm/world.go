@@ -1,8 +1,8 @@
 package helm
 
 import (
+	"bytes"
 	"encoding/json"
-	"regexp"
 	"strings"
 
 	"helm.sh/helm/v4/pkg/chart/common"
@@ -53,17 +53,44 @@ const helmVersion = ".Capabilities.HelmVersion"
 // that, and no function for it: it is looked for in what was rendered.
 const memory = "a place in memory"
 
-var address = regexp.MustCompile(`0x[0-9a-f]{7}`)
+// showsAddress reports whether a text has what may be an address: 0x and at least
+// seven digits.
+func showsAddress(text string) bool {
+	for {
+		_, rest, found := strings.Cut(text, "0x")
+		if !found {
+			return false
+		}
+		if n := len(rest) - len(strings.TrimLeft(rest, "0123456789abcdef")); n >= 7 {
+			return true
+		}
+		text = rest
+	}
+}
 
 // readsHelmVersion finds it in a template, also where all of .Capabilities is
 // handed on.
-var readsHelmVersion = regexp.MustCompile(`HelmVersion|Capabilities[^.A-Za-z]`)
+func readsHelmVersion(text []byte) bool {
+	if bytes.Contains(text, []byte("HelmVersion")) {
+		return true
+	}
+	for {
+		_, rest, found := bytes.Cut(text, []byte("Capabilities"))
+		if !found {
+			return false
+		}
+		if len(rest) > 0 && rest[0] != '.' {
+			return true
+		}
+		text = rest
+	}
+}
 
 // lookAt notes what templates read without calling a function: a field of
 // .Capabilities, named in a template or in a value that tpl may render.
 func (w *world) lookAt(c *chart.Chart, values common.Values) {
 	text, err := json.Marshal(values["Values"])
-	if err != nil || readsHelmVersion.Match(text) || namesHelmVersion(c) {
+	if err != nil || readsHelmVersion(text) || namesHelmVersion(c) {
 		w.asked[helmVersion] = true
 	}
 }
@@ -71,7 +98,7 @@ func (w *world) lookAt(c *chart.Chart, values common.Values) {
 func namesHelmVersion(c *chart.Chart) bool {
 	for _, list := range [][]*common.File{c.Templates, c.Files} {
 		for _, f := range list {
-			if readsHelmVersion.Match(f.Data) {
+			if readsHelmVersion(f.Data) {
 				return true
 			}
 		}
