@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"log"
 	"os"
 	"strconv"
 	"sync"
@@ -43,6 +45,7 @@ func rendererCommand() *cobra.Command {
 			if err != nil || memory < 64<<20 {
 				return fmt.Errorf("%s: %q is no number of bytes of at least 64 MiB", rendererWord, args[0])
 			}
+			log.SetOutput(io.Discard) // Helm's library warns of values by telling them
 			return worker.Serve(cmd.InOrStdin(), cmd.OutOrStdout(), memory)
 		},
 	}

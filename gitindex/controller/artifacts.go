@@ -37,7 +37,7 @@ func (e *evaluator) holds(w *world, ref gitindex.Ref, depth int) holding {
 		return holding{}
 	}
 	url, branch := gitRepository(declared)
-	if url == "" || sameRepository(url, e.url) && sameBranch(branch, e.branch) {
+	if url == "" || e.repository.Holds(url, branch) {
 		return holding{here: true}
 	}
 	return holding{url: url, branch: branch}

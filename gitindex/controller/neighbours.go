@@ -18,31 +18,15 @@ type Opened struct {
 	By          string // the Origin of the object
 }
 
-// Repository is what an Origin tracks.
-type Repository struct {
-	URL, Branch string
-}
-
 // Neighbours are what an Origin has to know of the others.
 type Neighbours struct {
-	Repositories []Repository
+	Repositories []render.Repository
 	Opened       []Opened // over this Origin's repository
 }
 
 // tracks reports whether some other Origin has this content.
 func (n *Neighbours) tracks(url, branch string) bool {
-	return slices.ContainsFunc(n.Repositories, func(r Repository) bool { return r.is(url, branch) })
-}
-
-func (r *Repository) is(url, branch string) bool {
-	return sameRepository(r.URL, url) && sameBranch(branch, r.Branch)
-}
-
-// sameBranch reports whether a source follows the branch that an Origin tracks.
-// The remote's default branch has no name that both would know, so it is taken
-// for the other where only one of them names one.
-func sameBranch(wanted, tracked string) bool {
-	return wanted == "" || wanted == "HEAD" || tracked == "" || wanted == tracked
+	return slices.ContainsFunc(n.Repositories, func(r render.Repository) bool { return r.Holds(url, branch) })
 }
 
 func whereabouts(url, branch string) string {
@@ -74,13 +58,13 @@ func meet(trackers map[string]*Tracker) []string {
 			}
 			n.Repositories = append(n.Repositories, o.repository())
 			for _, opened := range o.opened() {
-				if mine := t.repository(); mine.is(opened.URL, opened.Branch) {
+				if mine := t.repository(); mine.Holds(opened.URL, opened.Branch) {
 					opened.By = other
 					n.Opened = append(n.Opened, opened)
 				}
 			}
 		}
-		slices.SortFunc(n.Repositories, func(a, b Repository) int { return strings.Compare(a.URL+" "+a.Branch, b.URL+" "+b.Branch) })
+		slices.SortFunc(n.Repositories, func(a, b render.Repository) int { return strings.Compare(a.URL+" "+a.Branch, b.URL+" "+b.Branch) })
 		slices.SortFunc(n.Opened, func(a, b Opened) int { return strings.Compare(a.By+" "+a.Unit.ID, b.By+" "+b.Unit.ID) })
 		if old := t.neighbours.Swap(n); old == nil && len(n.Repositories)+len(n.Opened) > 0 || old != nil && old.print() != n.print() {
 			news = append(news, name)
@@ -90,8 +74,8 @@ func meet(trackers map[string]*Tracker) []string {
 	return news
 }
 
-func (t *Tracker) repository() Repository {
-	r := Repository{URL: t.settings.Spec.URL}
+func (t *Tracker) repository() render.Repository {
+	r := render.Repository{URL: t.settings.Spec.URL}
 	if ref := t.settings.Spec.Ref; ref != nil {
 		r.Branch = ref.Branch
 	}

@@ -2,8 +2,6 @@ package controller
 
 import (
 	"encoding/json"
-	"net/url"
-	"strings"
 
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/render"
@@ -136,38 +134,4 @@ func (o *opener) fluxSource(r sourceRef) gitindex.Ref {
 		r.Namespace = o.ref.Namespace
 	}
 	return gitindex.Ref{Group: "source.toolkit.fluxcd.io", Kind: r.Kind, Namespace: r.Namespace, Name: r.Name}
-}
-
-// sameRepository reports whether two URLs name one repository, however it is
-// reached: the scheme, the user, a default port and ".git" make no difference.
-func sameRepository(a, b string) bool {
-	x, y := repository(a), repository(b)
-	return x != "" && x == y
-}
-
-// repository is a URL's host and path: "git.example.com/acme/platform".
-func repository(raw string) string {
-	raw = strings.TrimSpace(raw)
-	if !strings.Contains(raw, "://") {
-		if host, path, ok := strings.Cut(raw, ":"); ok && !strings.Contains(host, "/") {
-			raw = "ssh://" + host + "/" + strings.TrimPrefix(path, "/") // git's short form of ssh
-		} else {
-			return strings.TrimSuffix(clean(raw), ".git")
-		}
-	}
-	u, err := url.Parse(raw)
-	if err != nil {
-		return ""
-	}
-	host := strings.ToLower(u.Hostname())
-	switch port := u.Port(); {
-	case port == "", port == "443" && u.Scheme == "https", port == "80" && u.Scheme == "http", port == "22" && u.Scheme == "ssh":
-	default:
-		host += ":" + port
-	}
-	path := strings.TrimSuffix(clean(u.Path), ".git")
-	if host == "" {
-		return path
-	}
-	return host + "/" + path
 }

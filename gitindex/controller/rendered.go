@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/gitrepo"
@@ -130,6 +131,9 @@ func (b *builder) renderedForm(r *rendering, o *render.Object) gitindex.Manifest
 	if m.Level == "" {
 		m.Level = gitindex.Rendered
 	}
+	if m.Level == gitindex.Rendered && r.pinned() {
+		m.Level = gitindex.Pinned
+	}
 	if len(o.Holes) > 0 {
 		m.Level = gitindex.Templated
 	}
@@ -137,6 +141,16 @@ func (b *builder) renderedForm(r *rendering, o *render.Object) gitindex.Manifest
 		m.Applier = p.applier
 	}
 	return m
+}
+
+// pinned reports whether the unit holds content from elsewhere.
+func (r *rendering) pinned() bool {
+	for i, print := range r.Inputs {
+		if (i.Kind == chart || i.Kind == base) && !strings.HasPrefix(print, "!") {
+			return true
+		}
+	}
+	return false
 }
 
 // alreadyKnown is the commit of an object that a unit declared in this form

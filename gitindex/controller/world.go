@@ -84,14 +84,13 @@ type (
 
 // evaluator finds worlds. One goroutine uses it.
 type evaluator struct {
-	url       string
-	branch    string
-	parts     parts
-	cluster   render.Cluster
-	schemas   *canonical.Schemas
-	reader    *reader
-	renderer  Renderer
-	elsewhere elsewhere
+	repository render.Repository
+	parts      parts
+	cluster    render.Cluster
+	schemas    *canonical.Schemas
+	reader     *reader
+	renderer   Renderer
+	elsewhere  elsewhere
 	// neighbours are the other Origins, and clusters the names under which an
 	// Argo CD elsewhere knows this cluster.
 	neighbours Neighbours
@@ -109,7 +108,7 @@ type evaluator struct {
 }
 
 func newEvaluator(s *Settings, paths []string, schemas *canonical.Schemas, r *reader) *evaluator {
-	e := &evaluator{url: s.Spec.URL, parts: newParts(s.Spec.Render), schemas: schemas, reader: r,
+	e := &evaluator{repository: render.Repository{URL: s.Spec.URL}, parts: newParts(s.Spec.Render), schemas: schemas, reader: r,
 		renderer: s.Renderer, elsewhere: s.Elsewhere, dirs: directoriesOf(paths), memo: map[string]*rendering{}}
 	if e.elsewhere == nil {
 		e.elsewhere = nothing{}
@@ -118,7 +117,7 @@ func newEvaluator(s *Settings, paths []string, schemas *canonical.Schemas, r *re
 		e.renderer = noRenderer{}
 	}
 	if s.Spec.Ref != nil {
-		e.branch = s.Spec.Ref.Branch
+		e.repository.Branch = s.Spec.Ref.Branch
 	}
 	if c := s.Spec.Cluster; c != nil {
 		e.cluster = render.Cluster{KubeVersion: c.KubeVersion, APIVersions: c.APIVersions, Clusters: argoClusters(c.ArgoCD)}
@@ -277,7 +276,7 @@ func (e *evaluator) dispose(w *world, o *opener) disposition {
 		case c.chart: // is pinned by itself
 		case c.object.Kind != "":
 			h = e.holds(w, c.object, 3)
-		case c.repoURL != "" && (!sameRepository(c.repoURL, e.url) || !sameBranch(c.revision, e.branch)):
+		case c.repoURL != "" && !e.repository.Holds(c.repoURL, c.revision):
 			h = holding{url: c.repoURL, branch: c.revision}
 		}
 		if h.here {
@@ -322,6 +321,7 @@ func gitRepository(raw json.RawMessage) (url, branch string) {
 
 // render renders a unit, or finds that it need not.
 func (e *evaluator) render(src *sources, q request) *rendering {
+	q.unit.Repository = e.repository
 	if old := e.memo[q.unit.ID]; old != nil && q.refused == "" && old.From == q.from && old.Root == q.root && old.Via == q.via &&
 		sameUnit(&old.Unit, &q.unit) && src.fits(old.Inputs) {
 		return old

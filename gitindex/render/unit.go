@@ -40,6 +40,8 @@ type Unit struct {
 	// Opener is the Flux or Argo CD object that opened the unit, as it was
 	// rendered, as JSON; nil for one that the Origin lists or that was detected.
 	Opener json.RawMessage
+	// Repository is what the tree is of.
+	Repository Repository
 	// Here says that the source which the opener names holds this tree, and
 	// Artifact what of it, where that is not all.
 	Here     bool

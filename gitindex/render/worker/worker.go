@@ -45,7 +45,7 @@ var tools = map[render.Tool]builder{
 	render.Flux:       buildFlux,
 	render.FluxHelm:   fluxhelm.Build,
 	render.Argo:       buildArgo,
-	render.ArgoAppSet: argocd.Expand,
+	render.ArgoAppSet: expandArgo,
 }
 
 // buildFlux renders a Kustomization over what its source holds, where the caller
@@ -57,9 +57,28 @@ func buildFlux(src render.Sources, u render.Unit) (render.Output, error) {
 	return flux.BuildHere(src, u)
 }
 
+func expandArgo(src render.Sources, u render.Unit) (render.Output, error) {
+	return argocd.Expand(hub{src, u}, u)
+}
+
+// hub is what Argo CD knows, as far as the unit says it: see argocd.Hub.
+type hub struct {
+	render.Sources
+	unit render.Unit
+}
+
+func (h hub) Holds(repoURL, revision string) bool { return h.unit.Repository.Holds(repoURL, revision) }
+
+func (h hub) Clusters() (clusters []argocd.Cluster, ok bool) {
+	for _, c := range h.unit.Cluster.Clusters {
+		clusters = append(clusters, argocd.Cluster(c))
+	}
+	return clusters, len(clusters) > 0
+}
+
 // buildArgo adds what the tracking id of an object without a namespace has.
 func buildArgo(src render.Sources, u render.Unit) (render.Output, error) {
-	out, err := argocd.Build(src, u)
+	out, err := argocd.Build(hub{src, u}, u)
 	if out.Applier != nil && out.Applier.ArgoNamespace == "" {
 		out.Applier.ArgoNamespace = out.Namespace
 	}
@@ -70,7 +89,8 @@ func buildKustomize(src render.Sources, u render.Unit) (render.Output, error) {
 	return kustomize.Render(src, u.Path, kustomize.Options{Restrict: true})
 }
 
-// buildHelm renders a chart of the tree. A release that the Origin leaves
+// buildHelm renders a chart of the tree as "helm upgrade --install" does, which
+// asks the cluster what it serves. A release that the Origin leaves
 // without a name has that of the chart's directory.
 func buildHelm(src render.Sources, u render.Unit) (render.Output, error) {
 	o := render.HelmOptions{}
@@ -86,7 +106,8 @@ func buildHelm(src render.Sources, u render.Unit) (render.Output, error) {
 	if o.Namespace == "" {
 		o.Namespace = u.Namespace
 	}
-	objects, err := helm.Build(src, src.Tree(), u.Path, o, u.Cluster)
+	release := helm.Release{Sources: src, Chart: src.Tree(), Dir: u.Path, Options: o, Cluster: u.Cluster, InCluster: true}
+	objects, err := release.Objects()
 	return render.Output{Objects: objects, Level: gitindex.Rendered, Namespace: o.Namespace,
 		Applier: &gitindex.Applier{HelmRelease: o.ReleaseName, HelmNamespace: o.Namespace}}, err
 }

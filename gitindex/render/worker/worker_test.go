@@ -131,12 +131,16 @@ func TestLockedIn(t *testing.T) {
 
 func TestDeathHurtsNobody(t *testing.T) {
 	p := pool(t)
-	p.Timeout, p.Memory = 2*time.Second, 512<<20
+	p.Memory = 512 << 20
 	tree := render.Alone{FS: fstest.MapFS{"a": {Data: []byte("1")}}}
 	for tool, want := range map[render.Tool]string{"memory": "more memory", "recursion": "nests without end", "sleep": "took longer", "panic": "broke down"} {
+		if p.Timeout = time.Minute; tool == "sleep" {
+			p.Timeout = time.Second
+		}
 		if _, err := p.Render(tree, render.Unit{Tool: tool}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", tool, err, want)
 		}
+		p.Timeout = time.Minute
 		if out, err := p.Render(tree, render.Unit{Tool: "echo", Path: "a"}); err != nil || string(out.Objects[0].JSON) != "1" {
 			t.Errorf("after %s the next unit is not rendered: %v", tool, err)
 		}
