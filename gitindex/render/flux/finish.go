@@ -180,6 +180,7 @@ func (f *finisher) object(o render.Object, d *draft) error {
 	if err := normal(u, f.k.Spec.CommonMetadata); err != nil {
 		return err
 	}
+	found = f.k.Spec.CommonMetadata.keeps(found)
 	if o.Holes, err = holes(found, before.Object, u.Object); err != nil {
 		return err
 	}
@@ -219,6 +220,23 @@ func fits(u *unstructured.Unstructured) error {
 			Do: "give the variable a default: ${NAME:=1}"}
 	}
 	return nil
+}
+
+// keeps are the openings that common metadata does not write over.
+func (m metadata) keeps(found []opening) (kept []opening) {
+	for _, o := range found {
+		written := false
+		if len(o.steps) == 3 && o.steps[0] == "metadata" {
+			key, _ := o.steps[2].(string)
+			_, label := m.Labels[key]
+			_, annotation := m.Annotations[key]
+			written = o.steps[1] == "labels" && label || o.steps[1] == "annotations" && annotation
+		}
+		if !written {
+			kept = append(kept, o)
+		}
+	}
+	return kept
 }
 
 // normal is Flux's round trip through Kubernetes' types, and what it does after.

@@ -74,13 +74,18 @@ func Build(src render.Sources, u render.Unit) (render.Output, error) { return st
 // it, an ExternalArtifact that copies from it.
 func BuildHere(src render.Sources, u render.Unit) (render.Output, error) { return start(src, u, true) }
 
-func start(src render.Sources, u render.Unit, here bool) (render.Output, error) {
+func start(src render.Sources, u render.Unit, here bool) (out render.Output, err error) {
+	defer func() { // the libraries panic on some broken objects
+		if p := recover(); p != nil {
+			out, err = render.Output{}, fmt.Errorf("rendering a Kustomization panicked: %s", gitindex.Clean(fmt.Sprint(p), 200))
+		}
+	}()
 	k, err := decode(u)
 	if err != nil {
 		return render.Output{}, err
 	}
 	k.here = here
-	out, err := k.build(src)
+	out, err = k.build(src)
 	if err != nil {
 		return render.Output{}, fmt.Errorf("Kustomization %s/%s: %w", gitindex.Clean(k.Metadata.Namespace, 63), gitindex.Clean(k.Metadata.Name, 253), err)
 	}

@@ -215,6 +215,32 @@ func TestHoleInAList(t *testing.T) {
 	}
 }
 
+// TestWrittenOver: what common metadata says is no hole any more.
+func TestWrittenOver(t *testing.T) {
+	src := sources(t, map[string]string{"x.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, namespace: shop, labels: {team: '${T:=shop}', other: '${O:=shop}'}}\n"})
+	o, _ := find(t, must(t, src, unit(t, "  commonMetadata: {labels: {team: shop}}\n  postBuild: {substituteFrom: [{kind: Secret, name: s}]}\n")), "ConfigMap", "x")
+	if len(o.Holes) != 1 || o.Holes[0].Path != "metadata.labels.other" {
+		t.Error(o.Holes)
+	}
+}
+
+// TestItemNames never write a place that could be another item.
+func TestItemNames(t *testing.T) {
+	list := []any{
+		map[string]any{"name": "1", "value": "x"},
+		map[string]any{"name": "a", "mountPath": "/a"},
+		map[string]any{"name": "b", "mountPath": "a"},
+		map[string]any{"containerPort": int64(80), "protocol": "TCP"},
+		map[string]any{"containerPort": int64(80), "protocol": "UDP"},
+		"3",
+	}
+	for i, want := range [][]string{{"0"}, {"/a"}, {"b", "2"}, {"80,TCP"}, {"80,UDP", "4"}, {"5"}} {
+		if got := itemNames(list, i); !slices.Equal(got, want) {
+			t.Errorf("item %d is %v, not %v", i, got, want)
+		}
+	}
+}
+
 // TestUnsafeHoles leave the object out, with the reason.
 func TestUnsafeHoles(t *testing.T) {
 	for why, text := range map[string]string{

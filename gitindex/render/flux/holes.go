@@ -105,8 +105,8 @@ func (o *openings) open(text string, steps []any, decoded bool) error {
 		}
 		hole.pattern += regexp.QuoteMeta(s)
 	}
-	if hole.pattern == ".*" || whole && len(found) > 0 && !strings.ContainsFunc(hole.pattern, func(r rune) bool { return r != '.' && r != '*' }) {
-		hole.pattern = "" // which takes line breaks too
+	if hole.pattern == ".*" {
+		hole.pattern = "" // what SOPS encrypted may hold line breaks
 	}
 	if len(hole.pattern) > maxPattern {
 		return o.needs(text, place+" holds it in a text too long for a pattern")
@@ -206,10 +206,10 @@ func write(b *strings.Builder, name string) {
 var keys = [][]string{{"name"}, {"mountPath"}, {"containerPort", "protocol"}, {"port", "protocol"}, {"ip"},
 	{"devicePath"}, {"topologyKey", "whenUnsatisfiable"}, {"type"}, {"key"}, {"uid"}}
 
-// anchored are the ways to write a place. Whether a list's items go by a key or
-// by position is the schema's to say, which is not known here: both are written,
-// and only the right one means anything. A position that could be read as
-// another item's key is left out.
+// anchored are the ways to write a place. Whether a list's items go by a key,
+// and which, or by position is the schema's to say, which is not known here: all
+// are written, and only the right one means anything. What could be read as
+// another item is left out.
 func anchored(v any, steps []any) []string {
 	paths := []string{""}
 	for i, s := range steps {
@@ -234,24 +234,24 @@ func anchored(v any, steps []any) []string {
 
 func itemNames(parent, step any) []string {
 	n, item := step.(int)
-	list, _ := parent.([]any)
 	if !item {
 		return []string{fmt.Sprint(step)}
 	}
-	var out []string
-	if n < len(list) {
-		if key := keyOf(list[n]); key != "" {
-			out = append(out, key)
-		}
+	list, _ := parent.([]any)
+	if n >= len(list) {
+		return nil
 	}
-	position := strconv.Itoa(n)
-	if !holdsValue(list, position) {
-		out = append(out, position)
+	var out []string
+	for _, name := range append(keysOf(list[n]), strconv.Itoa(n)) {
+		if unambiguous(list, n, name) {
+			out = append(out, name)
+		}
 	}
 	return out
 }
 
-func keyOf(item any) string {
+// keysOf are the keys by which an item may go.
+func keysOf(item any) (all []string) {
 	m, _ := item.(map[string]any)
 	for _, names := range keys {
 		var parts []string
@@ -261,23 +261,31 @@ func keyOf(item any) string {
 			}
 		}
 		if len(parts) == len(names) {
-			return strings.Join(parts, ",")
+			all = append(all, strings.Join(parts, ","))
 		}
 	}
-	return ""
+	return all
 }
 
-func holdsValue(list []any, text string) bool {
-	for _, item := range list {
-		m, ok := item.(map[string]any)
-		if !ok && fmt.Sprint(item) == text {
-			return true
+// unambiguous reports that no other item of the list goes by the name, as a key
+// of whatever kind or as a position.
+func unambiguous(list []any, n int, name string) bool {
+	if position, err := strconv.Atoi(name); err == nil && position != n {
+		return false
+	}
+	for i, item := range list {
+		if i == n {
+			continue
 		}
+		if fmt.Sprint(item) == name || slices.Contains(keysOf(item), name) {
+			return false
+		}
+		m, _ := item.(map[string]any)
 		for _, value := range m {
-			if isScalar(value) && fmt.Sprint(value) == text {
-				return true
+			if isScalar(value) && fmt.Sprint(value) == name {
+				return false
 			}
 		}
 	}
-	return false
+	return true
 }

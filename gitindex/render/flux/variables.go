@@ -130,12 +130,15 @@ func (v *variables) substitute(text string, m *marks) (s substitution, err error
 func (v *variables) values(nodes []*parse.FuncNode, m *marks, all bool) func(string) (string, bool) {
 	next := 0
 	return func(name string) (string, bool) {
-		node := nodes[next]
+		var node *parse.FuncNode
+		if next < len(nodes) && nodes[next].Param == name {
+			node = nodes[next]
+		}
 		next++
 		if value, ok := v.known[name]; ok {
 			return value, true
 		}
-		if !all && isDefault(node.Name) && len(node.Args) > 0 {
+		if !all && node != nil && isDefault(node.Name) && len(node.Args) > 0 {
 			return "", true
 		}
 		return m.mark(v.why(name)), true
