@@ -2,6 +2,7 @@ package argocd
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -88,19 +89,36 @@ func compare(object *render.Object, path []step, a, b any) error {
 		return nil
 	case string:
 		y, ok := b.(string)
-		if ok && x == y {
-			return nil
-		}
-		pattern, whole := open(x)
-		if !ok || !whole || swap(x) != y {
+		if !ok {
 			return dependent(anchor(path))
 		}
-		object.Holes = append(object.Holes, gitindex.Hole{Path: anchor(path), Pattern: pattern, Why: "the commit that Argo CD has synced"})
-		return nil
+		return compareText(object, path, x, y)
 	}
 	if a != b {
 		return dependent(anchor(path))
 	}
+	return nil
+}
+
+// compareText finds the id in one text. What a Secret holds is looked at
+// decoded, and so is the hole's pattern.
+func compareText(object *render.Object, path []step, one, other string) error {
+	if one == other {
+		return nil
+	}
+	if object.Group == "" && object.Kind == "Secret" && len(path) == 2 && path[0].key == "data" {
+		a, err := base64.StdEncoding.DecodeString(one)
+		b, bad := base64.StdEncoding.DecodeString(other)
+		if err != nil || bad != nil {
+			return dependent(anchor(path))
+		}
+		one, other = string(a), string(b)
+	}
+	pattern, found := open(one)
+	if !found || swap(one) != other {
+		return dependent(anchor(path))
+	}
+	object.Holes = append(object.Holes, gitindex.Hole{Path: anchor(path), Pattern: pattern, Why: "the commit that Argo CD has synced"})
 	return nil
 }
 
