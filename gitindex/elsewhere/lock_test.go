@@ -267,6 +267,36 @@ func TestResolve(t *testing.T) {
 	}
 }
 
+// TestAsked: what a rendering asks for is what is to be locked, got or not.
+func TestAsked(t *testing.T) {
+	h := newHost(t)
+	h.publish(t, "1.0.0")
+	s := store(t, h.entry())
+	a := &Asked{Of: s}
+	for range 2 {
+		var needs *render.NeedsError
+		if _, _, err := a.Chart(h.redis("1.x")); !errors.As(err, &needs) {
+			t.Error(err)
+		}
+		if _, _, err := a.Base("https://github.com/acme/app?ref=" + commitB); err == nil {
+			t.Error("a base comes from nowhere")
+		}
+	}
+	needs := a.Needs()
+	if len(needs) != 2 || needs[0].Chart != h.redis("1.x") || needs[0].Fixed() || !needs[1].Fixed() {
+		t.Fatalf("%v", needs)
+	}
+	pin, err := s.Resolve(t.Context(), needs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Lock = &Lock{}
+	s.Lock.Add(needs[0], pin)
+	if _, got, err := a.Chart(h.redis("1.x")); err != nil || got != pin {
+		t.Error(got, err)
+	}
+}
+
 // TestNeedsOfTheCorpus counts what real repositories take from elsewhere.
 func TestNeedsOfTheCorpus(t *testing.T) {
 	root := corpus(t)
