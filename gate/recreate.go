@@ -12,6 +12,8 @@ import (
 // objects these are. An object that is as Git has it stays, whoever asks: nothing
 // would come of its deletion but that it is gone for a while.
 
+const fluxForce = "kustomize.toolkit.fluxcd.io/force" // a label or an annotation (fluxcd/pkg, ssa/utils)
+
 // recreated finds the manifest that lets the object be deleted although Git
 // declares it; nil if none does.
 func (t *tracing) recreated(ref gitindex.Ref, old map[string]any, current []*gitindex.Manifest) *gitindex.Manifest {
@@ -36,9 +38,9 @@ func mayRecreate(m *gitindex.Manifest) bool {
 	if err != nil {
 		return false
 	}
-	annotations := dig(raw, "metadata", "annotations")
+	labels, annotations := dig(raw, "metadata", "labels"), dig(raw, "metadata", "annotations")
 	flux, argo := m.Applier != nil && m.Applier.FluxName != "", m.Applier != nil && m.Applier.ArgoApplication != ""
-	return flux && strings.EqualFold(text(at(annotations, "kustomize.toolkit.fluxcd.io/force")), "enabled") ||
+	return flux && (strings.EqualFold(text(at(annotations, fluxForce)), "enabled") || strings.EqualFold(text(at(labels, fluxForce)), "enabled")) ||
 		argo && slices.ContainsFunc(strings.Split(text(at(annotations, argoSyncOptions)), ","), func(o string) bool { return strings.TrimSpace(o) == "Force=true" })
 }
 
