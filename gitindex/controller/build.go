@@ -72,6 +72,7 @@ type builder struct {
 	files      map[string]*file
 	units      map[string]*Yield
 	renderings map[string]*rendering
+	pending    map[string]*rendering // with what is not trusted
 	objects    map[gitindex.Ref]*gitindex.Entry
 	general    []gitindex.Problem // about directories, not files
 	layout     string             // which directories are whose, in short

@@ -2,10 +2,12 @@ package controller
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/gitrepo"
@@ -334,10 +336,11 @@ func (b *builder) holdBackUnits() {
 	if len(held) == 0 || len(b.renderings) == 0 && len(b.evaluator.markers) == 0 {
 		return
 	}
-	now := b.evaluator.memo
-	defer func() { b.evaluator.memo = now }()
-	b.evaluator.memo = maps.Clone(now)
-	w := b.evaluator.at(b.tip(true))
+	e := *b.evaluator
+	e.memo, e.also, e.renderer = map[string]*rendering{}, e.memo, sparing(e.renderer)
+	maps.Copy(e.memo, b.pending)
+	w := e.at(b.tip(true))
+	b.pending = w.renderings
 	for _, id := range slices.Sorted(maps.Keys(w.renderings)) {
 		r := w.renderings[id]
 		if r != b.renderings[id] && r.Error == "" {
@@ -349,6 +352,37 @@ func (b *builder) holdBackUnits() {
 			b.removes(y, held[0].Commit, nil)
 		}
 	}
+}
+
+// What strangers push is rendered only for the sake of messages, so it may cost
+// little: so many renderings an update, each so short.
+const (
+	mostPending = 50
+	longPending = 5 * time.Second
+)
+
+// sparing is a renderer that soon has enough.
+func sparing(r Renderer) Renderer {
+	f := &frugal{r.Render, mostPending}
+	if hasty, ok := r.(interface {
+		Hasty(time.Duration) func(render.Sources, render.Unit) (render.Output, error)
+	}); ok {
+		f.render = hasty.Hasty(longPending)
+	}
+	return f
+}
+
+type frugal struct {
+	render func(render.Sources, render.Unit) (render.Output, error)
+	left   int
+}
+
+// Render renders while there are renderings left.
+func (f *frugal) Render(src render.Sources, u render.Unit) (render.Output, error) {
+	if f.left--; f.left < 0 {
+		return render.Output{}, errors.New("too much of what is not trusted waits to be rendered")
+	}
+	return f.render(src, u)
 }
 
 // newestOf is the untrusted commit that made the rendering what it would be.

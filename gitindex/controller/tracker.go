@@ -68,6 +68,8 @@ type Tracker struct {
 	// seen and bases are what the evaluator keeps of blobs: see there.
 	seen  seen
 	bases bases
+	// pending is what untrusted commits would make of units: see holdBackUnits.
+	pending map[string]*rendering
 
 	snapshot    atomic.Pointer[gitindex.Snapshot]
 	neighbours  atomic.Pointer[Neighbours]
@@ -357,6 +359,7 @@ func (t *Tracker) met() *Neighbours {
 func (t *Tracker) rebuild(s *state, paths []string) {
 	b := t.builder(s)
 	b.update(paths)
+	t.pending = b.pending
 	s.Met, s.Opened = t.met().print(), b.world.opened
 	s.Files, s.Units, s.Rendered, s.Layout = b.files, b.units, b.renderings, b.layout
 	s.Objects, s.General = b.objects, b.general
@@ -370,7 +373,7 @@ func (t *Tracker) builder(s *state) *builder {
 	maps.Copy(e.memo, s.Rendered)
 	e.neighbours = *t.met()
 	return &builder{origin: t.settings.Name, timeline: s.Timeline, evaluator: e, parts: e.parts, schemas: schemas, reader: r,
-		now: t.settings.Now(), files: s.Files, units: s.Units, renderings: s.Rendered, layout: s.Layout, objects: s.Objects, general: s.General}
+		now: t.settings.Now(), files: s.Files, units: s.Units, renderings: s.Rendered, pending: t.pending, layout: s.Layout, objects: s.Objects, general: s.General}
 }
 
 // publish makes the snapshot that decisions read.

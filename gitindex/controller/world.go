@@ -104,6 +104,7 @@ type evaluator struct {
 	seen     seen
 	bases    bases
 	memo     map[string]*rendering // the latest of each unit
+	also     map[string]*rendering // another memo, for where the first has nothing that fits
 	rendered int                   // how many renderings were made
 }
 
@@ -322,9 +323,10 @@ func gitRepository(raw json.RawMessage) (url, branch string) {
 // render renders a unit, or finds that it need not.
 func (e *evaluator) render(src *sources, q request) *rendering {
 	q.unit.Repository = e.repository
-	if old := e.memo[q.unit.ID]; old != nil && q.refused == "" && old.From == q.from && old.Root == q.root && old.Via == q.via &&
-		sameUnit(&old.Unit, &q.unit) && src.fits(old.Inputs) {
-		return old
+	for _, memo := range []map[string]*rendering{e.memo, e.also} {
+		if old := memo[q.unit.ID]; old != nil && q.refused == "" && old.answers(&q) && src.fits(old.Inputs) {
+			return old
+		}
 	}
 	r := &rendering{Unit: q.unit, Inputs: inputs{}, From: q.from, Root: q.root, Via: q.via, Error: q.refused}
 	if q.refused == "" {
@@ -341,6 +343,11 @@ func (e *evaluator) render(src *sources, q request) *rendering {
 	}
 	e.memo[q.unit.ID] = r
 	return r
+}
+
+// answers reports whether the rendering is of the very unit that is asked for.
+func (r *rendering) answers(q *request) bool {
+	return r.From == q.from && r.Root == q.root && r.Via == q.via && sameUnit(&r.Unit, &q.unit)
 }
 
 func sameUnit(a, b *render.Unit) bool {

@@ -44,13 +44,22 @@ type child struct {
 // Render renders the unit in a child. That the child takes too long, needs too
 // much or dies is an error of the unit alone.
 func (p *Pool) Render(src render.Sources, u render.Unit) (render.Output, error) {
-	c, err := p.take()
-	if err != nil {
-		return render.Output{}, err
-	}
 	timeout := p.Timeout
 	if timeout == 0 {
 		timeout = time.Minute
+	}
+	return p.render(src, u, timeout)
+}
+
+// Hasty is the pool with less time for each unit.
+func (p *Pool) Hasty(timeout time.Duration) func(render.Sources, render.Unit) (render.Output, error) {
+	return func(src render.Sources, u render.Unit) (render.Output, error) { return p.render(src, u, timeout) }
+}
+
+func (p *Pool) render(src render.Sources, u render.Unit, timeout time.Duration) (render.Output, error) {
+	c, err := p.take()
+	if err != nil {
+		return render.Output{}, err
 	}
 	late := time.AfterFunc(timeout, func() { _ = c.cmd.Process.Kill() })
 	out, err := c.line.respond(src, u)
