@@ -16,6 +16,7 @@ import (
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/render"
 	"github.com/gitward/gitward/gitindex/render/argocd"
+	"github.com/gitward/gitward/gitindex/render/artifact"
 	"github.com/gitward/gitward/gitindex/render/flux"
 	"github.com/gitward/gitward/gitindex/render/fluxhelm"
 	"github.com/gitward/gitward/gitindex/render/helm"
@@ -54,8 +55,24 @@ func buildFlux(src render.Sources, u render.Unit) (render.Output, error) {
 	if !u.Here {
 		return flux.Build(src, u)
 	}
+	if u.Artifact != nil {
+		files, err := artifact.View(src.Tree(), *u.Artifact)
+		if err != nil {
+			return render.Output{}, err
+		}
+		src = holding{src, files}
+	}
 	return flux.BuildHere(src, u)
 }
+
+// holding are sources whose tree is what an artifact holds.
+type holding struct {
+	render.Sources
+	tree fs.FS
+}
+
+// Tree is the artifact's.
+func (h holding) Tree() fs.FS { return h.tree }
 
 func expandArgo(src render.Sources, u render.Unit) (render.Output, error) {
 	return argocd.Expand(hub{src, u}, u)
