@@ -147,6 +147,9 @@ func (f *Fetcher) fetch(ctx context.Context, r *request) (*fetched, error) {
 
 // check computes the digests here: the child is not believed.
 func (f *fetched) check(r *request) error {
+	if gitindex.Clean(f.Version, 256) != f.Version { // it goes into locks, statuses and messages
+		return refused("a version with control characters, or of more than 256")
+	}
 	content := f.blob
 	if r.OCI != "" {
 		content = f.Manifest

@@ -432,6 +432,7 @@ func TestChildDies(t *testing.T) {
 		"large":         {`echo '{"size":999999999999}'`, "larger than was asked for"},
 		"negative":      {`echo '{"size":-1}'`, "larger than was asked for"},
 		"without end":   {"exec cat /dev/zero", "too long"},
+		"odd version":   {`echo '{"size":3,"version":"1\\u001b[2J"}'; printf abc`, "control characters"},
 		"another thing": {`echo '{"size":3,"digest":"sha256:` + strings.Repeat("a", 64) + `"}'; printf abc`, "is pinned to"},
 	} {
 		s.Fetcher.Command = []string{"/bin/sh", "-c", "cat >/dev/null; " + test.script}

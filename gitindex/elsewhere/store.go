@@ -71,7 +71,7 @@ func (s *Store) use(hosts []string) {
 		s.used = map[string]bool{}
 	}
 	for _, h := range hosts {
-		s.used[h] = true
+		s.used[gitindex.Clean(h, 200)] = true
 	}
 }
 
