@@ -66,7 +66,11 @@ func (c *comparison) decorations() map[string]string {
 		d["annotations/"+helmSpace] = a.HelmNamespace
 	}
 	if a.ArgoApplication != "" {
-		argoTracks(d, a, c.subject.ref)
+		ref := c.subject.ref
+		if m.Ref.Name == "" {
+			ref.Name = "" // it is tracked before it is named
+		}
+		argoTracks(d, a, ref)
 	}
 	return d
 }

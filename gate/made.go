@@ -2,6 +2,7 @@ package gate
 
 import (
 	"encoding/json"
+	"regexp"
 	"strings"
 	"time"
 
@@ -9,9 +10,9 @@ import (
 )
 
 // What no file declares, and what nevertheless follows from Git alone, to the
-// last field: the Namespace that a unit's applier makes if it is missing, and the
-// HelmChart that Flux makes of a HelmRelease. Both are compared like what Git
-// declares.
+// last field: the Namespace that a unit's applier makes if it is missing, the
+// HelmChart that Flux makes of a HelmRelease, and a hook that Argo CD gives its
+// name. They are compared like what Git declares.
 
 // made lists such an object as each declared unit or HelmRelease has it.
 func (t *tracing) made(ref gitindex.Ref) []candidate {
@@ -21,7 +22,7 @@ func (t *tracing) made(ref gitindex.Ref) []candidate {
 	case "HelmChart.source.toolkit.fluxcd.io":
 		return t.charts(ref)
 	}
-	return nil
+	return t.named(ref)
 }
 
 const argoSyncOptions = "argocd.argoproj.io/sync-options"
@@ -143,6 +144,50 @@ func chartOf(ref gitindex.Ref, m *gitindex.Manifest) *gitindex.Manifest {
 	return &gitindex.Manifest{Ref: ref, APIVersion: "source.toolkit.fluxcd.io/v1", Origin: m.Origin, Path: m.Path, Line: m.Line, End: m.End,
 		Unit: m.Unit, Level: gitindex.Derived, Raw: raw, Commit: m.Commit,
 		Applier: &gitindex.Applier{FluxHelmName: m.Ref.Name, FluxHelmNamespace: m.Ref.Namespace}}
+}
+
+// hookSuffix is what Argo CD appends to a hook's generateName: the beginning of
+// the revision, the phase and the time (gitops-engine, pkg/sync/sync_context.go).
+var hookSuffix = regexp.MustCompile(`^[0-9a-z.+]{0,7}-(presync|sync|postsync|syncfail|predelete|postdelete)-[0-9]{9,11}$`)
+
+// named lists the hooks without a name that Argo CD would give this one. They are
+// indexed without it.
+func (t *tracing) named(ref gitindex.Ref) []candidate {
+	if n := len(ref.Name); n < 12 || ref.Name[n-1] < '0' || ref.Name[n-1] > '9' {
+		return nil
+	}
+	var all []candidate
+	nameless := ref
+	nameless.Name = ""
+	for _, c := range t.candidates(nameless) {
+		a := c.manifest.Applier
+		if !c.manifest.Hook || a == nil || a.ArgoApplication == "" {
+			continue
+		}
+		if c.manifest = withName(ref, c.manifest); c.manifest != nil {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// withName is a manifest with the name that was generated for it; nil if that is
+// none of its own.
+func withName(ref gitindex.Ref, m *gitindex.Manifest) *gitindex.Manifest {
+	raw, err := decodeObject(m.Raw)
+	meta, _ := at(raw, "metadata").(map[string]any)
+	prefix := text(at(meta, "generateName"))
+	suffix, ok := strings.CutPrefix(ref.Name, prefix)
+	if err != nil || prefix == "" || !ok || !hookSuffix.MatchString(suffix) {
+		return nil
+	}
+	meta["name"] = ref.Name
+	named := *m
+	if named.Raw, err = json.Marshal(raw); err != nil {
+		return nil
+	}
+	named.Canonical, named.CanonicalError = nil, ""
+	return &named
 }
 
 // fieldsIn copies some fields, those that are there.
