@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -274,6 +275,33 @@ func basic(user, password string) string {
 	r := &http.Request{Header: http.Header{}}
 	r.SetBasicAuth(user, password)
 	return r.Header.Get("Authorization")
+}
+
+// TestPlainHTTP works where it is allowed, for a registry too.
+func TestPlainHTTP(t *testing.T) {
+	o := newOCI(t, "charts/redis")
+	digest := o.push(t, "1.0.0", chartOf(t, "1.0.0"))
+	o.publish(t, "1.0.0")
+	plain := httptest.NewServer(o.host)
+	t.Cleanup(plain.Close)
+	name := strings.TrimPrefix(plain.URL, "http://")
+	refs := []render.ChartRef{{Repository: plain.URL, Name: "redis", Version: "1.0.0"}, {OCI: "oci://" + name + "/charts/redis", Version: "1.0.0"}}
+	for i, ref := range refs {
+		s := store(t, Host{Name: name, Private: true, InsecureHTTP: true, Credentials: Credentials{"ada", "pw"}})
+		s.FirstUse = firstUse{}
+		if _, pin := must(t, s, ref); i == 1 && pin.Digest != digest {
+			t.Errorf("%v", pin)
+		}
+		s.Fetcher.Hosts[0].InsecureHTTP, s.Cache = false, nil
+		if _, _, err := s.Chart(ref); err == nil {
+			t.Errorf("%v is taken over plain http", ref)
+		}
+	}
+	for _, a := range o.authorizations() {
+		if a != "" {
+			t.Errorf("credentials over plain http: %q", a)
+		}
+	}
 }
 
 func TestRaceForFirstUse(t *testing.T) {
