@@ -92,7 +92,7 @@ func (l *lab) runsAs(a *actor, what string, args ...string) {
 // elsewhere than on main.
 func (l *lab) kubectlAttacks(job *actor) {
 	kubectl := func(name string, args ...string) attack {
-		return attack{name, func(dry bool) error {
+		return attack{name: name, do: func(dry bool) error {
 			if dry {
 				args := append(append([]string{}, args...), "--dry-run=server")
 				_, err := job.kubectl(args...)
@@ -128,7 +128,7 @@ func (l *lab) kubectlAttacks(job *actor) {
 
 // restart has no dry run: without the gate, the same patch is sent as one.
 func restart(job *actor, in string) attack {
-	return attack{"rollout restart", func(dry bool) error {
+	return attack{name: "rollout restart", do: func(dry bool) error {
 		if dry {
 			_, err := job.kubectl("patch", in, "deployment/web", "--dry-run=server", "-p",
 				`{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":"2026-01-01T00:00:00Z"}}}}}`)

@@ -60,7 +60,7 @@ func (a *actor) kubectl(args ...string) (out string, err error) {
 
 // kubectlCommand is kubectl with the commands that change something.
 func (a *actor) kubectlCommand(streams genericiooptions.IOStreams) *cobra.Command {
-	flags := a.flags("kubectl/v1.37.2 (linux/amd64) kubernetes/0000000")
+	flags := a.flags(a.program + "/v1.37.2 (linux/amd64) kubernetes/0000000")
 	factory := cmdutil.NewFactory(flags)
 	root := &cobra.Command{Use: "kubectl", SilenceErrors: true, SilenceUsage: true}
 	flags.AddFlags(root.PersistentFlags())
@@ -75,8 +75,8 @@ func (a *actor) kubectlCommand(streams genericiooptions.IOStreams) *cobra.Comman
 
 // flags are how kubectl and helm find the API server.
 func (a *actor) flags(agent string) *genericclioptions.ConfigFlags {
-	file, user := a.lab.plane.Kubeconfig(controlplane.Admin), a.user
+	file := a.lab.plane.Kubeconfig(controlplane.Admin)
 	flags := genericclioptions.NewConfigFlags(false)
-	flags.KubeConfig, flags.Impersonate = &file, &user
+	flags.KubeConfig = &file
 	return flags.WithWrapConfigFn(func(c *rest.Config) *rest.Config { return a.dress(rest.CopyConfig(c), agent) })
 }

@@ -58,7 +58,7 @@ type lab struct {
 // not declare, everywhere.
 func newLab(t *testing.T) *lab {
 	t.Helper()
-	l := &lab{t: t, plane: controlplane.ForTest(t, controlplane.Options{}), dir: t.TempDir(), files: map[string]string{}}
+	l := &lab{t: t, plane: controlplane.ForTest(t, controlplane.Options{ControllerManager: true}), dir: t.TempDir(), files: map[string]string{}}
 	config := l.plane.RESTConfig(controlplane.Admin)
 	config.WarningHandler = rest.NoWarnings{}
 	l.kube, l.dynamic = must(kubernetes.NewForConfig(config)), must(dynamic.NewForConfig(config))
@@ -231,8 +231,8 @@ func (l *lab) noProblems() {
 	objects, _, _ := unstructured.NestedInt64(u.Object, "status", "objects")
 	problems, _, _ := unstructured.NestedStringSlice(u.Object, "status", "problems")
 	l.t.Logf("Gitward knows %d objects", objects)
-	for _, p := range problems {
-		l.t.Errorf("problem: %s", p)
+	if len(problems) > 0 {
+		l.t.Fatalf("problems: %s", strings.Join(problems, "\n"))
 	}
 }
 
@@ -287,19 +287,26 @@ func parse(t testing.TB, text string) []*unstructured.Unstructured {
 	return out
 }
 
+// remap asks the API server anew which kinds it knows.
+func (l *lab) remap() {
+	l.t.Helper()
+	groups, err := restmapper.GetAPIGroupResources(discovery.NewDiscoveryClient(l.kube.RESTClient()))
+	l.check(err)
+	l.mapper = restmapper.NewDiscoveryRESTMapper(groups)
+}
+
 // client is how an object of this kind and namespace is reached.
 func (l *lab) client(as dynamic.Interface, u *unstructured.Unstructured) (dynamic.ResourceInterface, error) {
 	kind := u.GroupVersionKind()
 	if l.mapper == nil {
-		groups, err := restmapper.GetAPIGroupResources(discovery.NewDiscoveryClient(l.kube.RESTClient()))
-		if err != nil {
-			return nil, err
-		}
-		l.mapper = restmapper.NewDiscoveryRESTMapper(groups)
+		l.remap()
 	}
 	mapping, err := l.mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	if meta.IsNoMatchError(err) {
+		l.remap()
+		mapping, err = l.mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	}
 	if err != nil {
-		l.mapper = nil // what is not known may come
 		return nil, err
 	}
 	if mapping.Scope.Name() == meta.RESTScopeNameRoot {
