@@ -66,7 +66,7 @@ func FuzzBuild(f *testing.F) {
 		if (err1 == nil) != (err2 == nil) || err1 == nil && sum(one) != sum(two) {
 			t.Fatalf("differs the second time: %v, %v", err1, err2)
 		}
-		if err1 != nil && (strings.Contains(err1.Error(), "no 'git' program on path") || strings.Contains(err1.Error(), "127.0.0.1:1: ")) {
+		if err1 != nil && (strings.Contains(err1.Error(), "no 'git' program on path") || strings.Contains(err1.Error(), "dial tcp")) {
 			t.Fatalf("reached out: %v", err1)
 		}
 	})

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/render"
+	"sigs.k8s.io/kustomize/api/resource"
 	"sigs.k8s.io/yaml"
 )
 
@@ -20,7 +21,7 @@ func (b *Built) Read() ([]render.Object, []gitindex.Problem) {
 	for _, r := range b.Resources.Resources() {
 		var found []render.Object
 		var broken []gitindex.Problem
-		text, err := r.AsYAML()
+		text, err := written(r)
 		if err == nil {
 			found, broken = b.Object(text)
 		} else {
@@ -29,6 +30,16 @@ func (b *Built) Read() ([]render.Object, []gitindex.Problem) {
 		objects, problems = append(objects, found...), append(problems, broken...)
 	}
 	return objects, problems
+}
+
+// written is the YAML that kustomize writes.
+func written(r *resource.Resource) (text []byte, err error) {
+	defer func() { // kustomize panics on some broken objects
+		if p := recover(); p != nil {
+			err = fmt.Errorf("kustomize panicked: %s", gitindex.Clean(fmt.Sprint(p), 200))
+		}
+	}()
+	return r.AsYAML()
 }
 
 // Object reads one object from the text that kustomize, or an applier after it,
