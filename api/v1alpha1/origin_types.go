@@ -73,6 +73,10 @@ type OriginSpec struct {
 	// +kubebuilder:validation:MaxItems=32
 	// +optional
 	Artifacts []Artifact `json:"artifacts,omitempty"`
+	// Elsewhere says from where charts and bases that are not in the repository
+	// may be fetched, and what fixes their content. Left out: from nowhere.
+	// +optional
+	Elsewhere *Elsewhere `json:"elsewhere,omitempty"`
 	// Cluster is what charts see of the cluster that they are rendered for.
 	// +optional
 	Cluster *Cluster `json:"cluster,omitempty"`
@@ -199,6 +203,73 @@ type JsonnetVar struct {
 	Value string `json:"value,omitempty"`
 	// +optional
 	Code bool `json:"code,omitempty"`
+}
+
+// Elsewhere is where charts and bases that are not in the repository come from.
+type Elsewhere struct {
+	// Hosts that may be asked.
+	// +listType=map
+	// +listMapKey=host
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	Hosts []ElsewhereHost `json:"hosts"`
+	// Pin: Lock (default) takes only what Git fixes, in the reference itself or in
+	// .gitward/lock.yaml, which "gitward lock" writes. FirstUse also takes what is
+	// served first, keeps its digest in the status, and never changes it.
+	// +kubebuilder:validation:Enum=Lock;FirstUse
+	// +kubebuilder:default=Lock
+	// +optional
+	Pin PinPolicy `json:"pin,omitempty"`
+}
+
+// PinPolicy is what may fix content from elsewhere.
+type PinPolicy string
+
+// The policies.
+const (
+	PinLock     PinPolicy = "Lock"
+	PinFirstUse PinPolicy = "FirstUse"
+)
+
+// ElsewhereHost is one host that content may come from.
+type ElsewhereHost struct {
+	// Host, with its port where that is not 443, or *.example.org.
+	// +kubebuilder:validation:XValidation:rule="self != '*'",message="host must name a host, or *.domain"
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Host string `json:"host"`
+	// SecretRef names a Secret in Gitward's namespace with username and password,
+	// and ca.crt. It is sent to this host alone.
+	// +optional
+	SecretRef *LocalRef `json:"secretRef,omitempty"`
+	// Private lets the host lie at a private or loopback address.
+	// +optional
+	Private bool `json:"private,omitempty"`
+	// InsecureHTTP allows http.
+	// +optional
+	InsecureHTTP bool `json:"insecureHTTP,omitempty"`
+	// Verify demands a signature of everything that comes from the host.
+	// +optional
+	Verify *ElsewhereVerify `json:"verify,omitempty"`
+}
+
+// ElsewhereVerify is whose signature content from elsewhere must carry.
+type ElsewhereVerify struct {
+	// Provider: cosign, with public keys.
+	// +kubebuilder:validation:Enum=cosign
+	// +kubebuilder:default=cosign
+	// +optional
+	Provider string `json:"provider,omitempty"`
+	// SecretRef names a Secret in Gitward's namespace with the keys: *.pub.
+	SecretRef LocalRef `json:"secretRef"`
+}
+
+// Pin is what one reference is fixed to by its first use.
+type Pin struct {
+	Reference string `json:"reference"`
+	Digest    string `json:"digest"`
+	// +optional
+	Version string `json:"version,omitempty"`
 }
 
 // Artifact is a Flux source that holds a directory of the repository.
@@ -372,6 +443,11 @@ type OriginStatus struct {
 	// +kubebuilder:validation:MaxItems=20
 	// +optional
 	Problems []string `json:"problems,omitempty"`
+	// Pins are what references to content from elsewhere are fixed to by their
+	// first use. They change only when somebody takes one away.
+	// +kubebuilder:validation:MaxItems=500
+	// +optional
+	Pins []Pin `json:"pins,omitempty"`
 	// LastFetch is when the ref was last read.
 	// +optional
 	LastFetch *metav1.Time `json:"lastFetch,omitempty"`

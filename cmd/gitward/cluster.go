@@ -90,7 +90,7 @@ func newManager(o *serveOptions, p *process, tasks ...clusterTask) (manager.Mana
 		return mgr, nil
 	}
 	origins := &controller.OriginReconciler{Client: mgr.GetClient(), Hub: p.hub, Namespace: o.namespace, StateDir: o.stateDir,
-		AllowLocal: o.allowLocal, Now: time.Now}
+		AllowLocal: o.allowLocal, Now: time.Now, Fetching: fetching(o.stateDir)}
 	if err := origins.Setup(mgr); err != nil {
 		return nil, fmt.Errorf("watching Origins: %w", err)
 	}

@@ -283,6 +283,24 @@ func (c *configuration) settings(o *v1alpha1.Origin, p *process) (controller.Set
 			return s, fmt.Errorf("Origin %s: Secret %s: %w", o.Name, credentials.Name, err)
 		}
 	}
+	if e := o.Spec.Elsewhere; e != nil {
+		f := fetching(p.stateDir)
+		f.Hosts, err = controller.HostsOf(e, func(name string) (map[string][]byte, error) {
+			secret, err := c.secret(name)
+			if err != nil {
+				return nil, err
+			}
+			return secret.Data, nil
+		})
+		if err != nil {
+			return s, fmt.Errorf("Origin %s: %w", o.Name, err)
+		}
+		if e.Pin == v1alpha1.PinFirstUse {
+			f.FirstUse = &controller.FirstUse{}
+			f.FirstUse.Load(o.Status.Pins)
+		}
+		s.Fetching = &f
+	}
 	return s, nil
 }
 

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"path/filepath"
+
 	"github.com/spf13/cobra"
 
+	"github.com/gitward/gitward/gitindex/controller"
 	"github.com/gitward/gitward/gitindex/elsewhere"
 )
 
@@ -25,4 +28,12 @@ func fetchCommand() *cobra.Command {
 // fetcher has such children of this program.
 func fetcher(hosts elsewhere.Hosts) elsewhere.Fetcher {
 	return elsewhere.Fetcher{Command: []string{ownProgram(), fetchWord}, Hosts: hosts}
+}
+
+// fetching is how a server or a command fetches for the Origins it reads: in
+// children, with a cache beside the indexes.
+func fetching(stateDir string) controller.Fetching {
+	return controller.Fetching{Command: []string{ownProgram(), fetchWord},
+		Cache: &elsewhere.Cache{Dir: filepath.Join(stateDir, "elsewhere")},
+		Git:   &repositories{dir: filepath.Join(stateDir, "bases")}}
 }

@@ -21,7 +21,7 @@ type suite struct{ m *testing.M }
 func (s suite) Run() int { return controlplane.Run(s.m) }
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == rendererWord {
+	if len(os.Args) > 1 && (os.Args[1] == rendererWord || os.Args[1] == fetchWord) {
 		main() // a server that runs in this process starts its children so
 	}
 	testscript.Main(suite{m}, map[string]func(){"gitward": main, "kubectl-gitward": main})

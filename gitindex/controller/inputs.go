@@ -36,17 +36,11 @@ type inputs map[input]string
 
 const absent = "-"
 
-// elsewhere gives content from outside the repository, at its pin.
-type elsewhere interface {
-	Chart(render.ChartRef) (fs.FS, render.Pin, error)
-	Base(url string) (fs.FS, render.Pin, error)
-}
-
 // sources are what the renderings of one version may read.
 type sources struct {
-	tree      *version
-	elsewhere elsewhere
-	declares  func(gitindex.Ref) json.RawMessage
+	tree     *version
+	outside  outside
+	declares func(gitindex.Ref) json.RawMessage
 }
 
 // fits reports whether everything that was read would be found again.
@@ -72,13 +66,11 @@ func (s *sources) print(i input) string {
 	case chart:
 		var ref render.ChartRef
 		if json.Unmarshal([]byte(i.Name), &ref) != nil {
-			return absent
+			return unpinned
 		}
-		_, pin, err := s.elsewhere.Chart(ref)
-		return printOfPin(pin, err)
+		return or(s.outside.ChartPin(ref), unpinned)
 	case base:
-		_, pin, err := s.elsewhere.Base(i.Name)
-		return printOfPin(pin, err)
+		return or(s.outside.BasePin(i.Name), unpinned)
 	case declared:
 		return printOf(s.declares(refOf(i.Name)))
 	}
@@ -120,11 +112,21 @@ func printOf(data []byte) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-func printOfPin(pin render.Pin, err error) string {
-	if err != nil {
-		return "!" + err.Error()
+// The prints of content from elsewhere that was not to be had. What is pinned
+// and could not be fetched is no print that fits: it is tried again.
+const (
+	unpinned  = "!unpinned"
+	unfetched = "!unfetched"
+)
+
+func printOfPin(toward string, pin render.Pin, err error) string {
+	switch {
+	case err == nil:
+		return pin.Digest
+	case toward == "":
+		return unpinned
 	}
-	return pin.Digest + " " + pin.Version
+	return unfetched
 }
 
 func nameOf(r gitindex.Ref) string {
@@ -159,15 +161,17 @@ func (r *recorder) Chart(ref render.ChartRef) (fs.FS, render.Pin, error) {
 	if err != nil {
 		return nil, render.Pin{}, err
 	}
-	files, pin, err := r.elsewhere.Chart(ref)
-	r.note(chart, string(name), printOfPin(pin, err))
+	toward := r.outside.ChartPin(ref)
+	files, pin, err := r.outside.Chart(ref)
+	r.note(chart, string(name), printOfPin(toward, pin, err))
 	return files, pin, err
 }
 
 // Base does the same for a kustomize base.
 func (r *recorder) Base(url string) (fs.FS, render.Pin, error) {
-	files, pin, err := r.elsewhere.Base(url)
-	r.note(base, url, printOfPin(pin, err))
+	toward := r.outside.BasePin(url)
+	files, pin, err := r.outside.Base(url)
+	r.note(base, url, printOfPin(toward, pin, err))
 	return files, pin, err
 }
 
@@ -225,12 +229,3 @@ func (t recorded) ReadLink(name string) (string, error) {
 	t.r.note(linkItself, name, t.r.tree.print(name, false))
 	return t.r.tree.ReadLink(name)
 }
-
-// nothing is elsewhere where nothing may be fetched.
-type nothing struct{}
-
-func (nothing) Chart(ref render.ChartRef) (fs.FS, render.Pin, error) {
-	return render.Alone{}.Chart(ref)
-}
-
-func (nothing) Base(url string) (fs.FS, render.Pin, error) { return render.Alone{}.Base(url) }

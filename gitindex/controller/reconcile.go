@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,10 +39,14 @@ type OriginReconciler struct {
 	StateDir   string
 	AllowLocal bool
 	Now        func() time.Time
+	// Fetching is how things are fetched from elsewhere; hosts and pins are each
+	// Origin's own.
+	Fetching Fetching
 
 	changed chan event.GenericEvent
 	mu      sync.Mutex
 	applied map[string]appliedSettings
+	pins    map[string]*FirstUse
 }
 
 // appliedSettings tells whether a tracker runs with what the Origin says now.
@@ -49,6 +54,8 @@ type appliedSettings struct {
 	spec    v1alpha1.OriginSpec
 	keyring string
 	secret  string // resource version of the credentials
+	// elsewhere are those of the Secrets for other hosts.
+	elsewhere string
 }
 
 // Setup registers the reconciler, for Origins and the Secrets they name.
@@ -75,12 +82,31 @@ func (r *OriginReconciler) originsOf(ctx context.Context, secret client.Object) 
 	}
 	var out []reconcile.Request
 	for i := range list.Items {
-		s := &list.Items[i].Spec
-		if s.Signers.SecretRef.Name == secret.GetName() || s.SecretRef != nil && s.SecretRef.Name == secret.GetName() {
+		if slices.Contains(secretsOf(&list.Items[i].Spec), secret.GetName()) {
 			out = append(out, reconcile.Request{NamespacedName: types.NamespacedName{Name: list.Items[i].Name}})
 		}
 	}
 	return out
+}
+
+// secretsOf names the Secrets that an Origin is made with.
+func secretsOf(s *v1alpha1.OriginSpec) []string {
+	refs := []*v1alpha1.LocalRef{&s.Signers.SecretRef, s.SecretRef}
+	if e := s.Elsewhere; e != nil {
+		for i := range e.Hosts {
+			refs = append(refs, e.Hosts[i].SecretRef)
+			if v := e.Hosts[i].Verify; v != nil {
+				refs = append(refs, &v.SecretRef)
+			}
+		}
+	}
+	var names []string
+	for _, r := range refs {
+		if r != nil {
+			names = append(names, r.Name)
+		}
+	}
+	return names
 }
 
 // Reconcile brings one Origin's tracker and status up to date.
@@ -101,6 +127,7 @@ func (r *OriginReconciler) Reconcile(ctx context.Context, req reconcile.Request)
 func (r *OriginReconciler) forget(name string) {
 	r.mu.Lock()
 	delete(r.applied, name)
+	delete(r.pins, name)
 	r.mu.Unlock()
 	r.Hub.Remove(name)
 }
@@ -119,6 +146,9 @@ func (r *OriginReconciler) configure(ctx context.Context, o *v1alpha1.Origin) er
 		return fmt.Errorf("Secret %s/%s: %w", r.Namespace, signers.Name, err)
 	}
 	now.keyring = s.Keyring.Digest()
+	if s.Fetching, now.elsewhere, err = r.fetching(ctx, o); err != nil {
+		return err
+	}
 	if o.Spec.SecretRef != nil {
 		credentials, err := r.secret(ctx, o.Spec.SecretRef.Name)
 		if err != nil {
@@ -144,6 +174,49 @@ func (r *OriginReconciler) configure(ctx context.Context, o *v1alpha1.Origin) er
 	return nil
 }
 
+// fetching is how an Origin's charts and bases are fetched, and the versions of
+// the Secrets that takes. What was pinned by its first use stays so.
+func (r *OriginReconciler) fetching(ctx context.Context, o *v1alpha1.Origin) (*Fetching, string, error) {
+	e := o.Spec.Elsewhere
+	if e == nil {
+		return nil, "", nil
+	}
+	versions := ""
+	hosts, err := HostsOf(e, func(name string) (map[string][]byte, error) {
+		s, err := r.secret(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		versions += name + "@" + s.ResourceVersion + " "
+		return s.Data, nil
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	f := r.Fetching
+	f.Hosts = hosts
+	if e.Pin == v1alpha1.PinFirstUse {
+		f.FirstUse = r.firstUse(o)
+	}
+	return &f, versions, nil
+}
+
+// firstUse is an Origin's, with what its status remembers.
+func (r *OriginReconciler) firstUse(o *v1alpha1.Origin) *FirstUse {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := r.pins[o.Name]
+	if f == nil {
+		f = &FirstUse{}
+		if r.pins == nil {
+			r.pins = map[string]*FirstUse{}
+		}
+		r.pins[o.Name] = f
+	}
+	f.Load(o.Status.Pins)
+	return f
+}
+
 func (r *OriginReconciler) secret(ctx context.Context, name string) (*corev1.Secret, error) {
 	var s corev1.Secret
 	if err := r.Client.Get(ctx, types.NamespacedName{Namespace: r.Namespace, Name: name}, &s); err != nil {
@@ -161,6 +234,9 @@ func (r *OriginReconciler) writeStatus(ctx context.Context, o *v1alpha1.Origin, 
 	snap := r.Hub.Snapshot(o.Name)
 	lookErr, looked := r.Hub.Err(o.Name)
 	describe(&o.Status, snap)
+	if e := o.Spec.Elsewhere; e != nil && e.Pin == v1alpha1.PinFirstUse {
+		o.Status.Pins = r.firstUse(o).Status()
+	}
 	o.Status.ObservedGeneration = o.Generation
 	ready := metav1.Condition{Type: "Ready", ObservedGeneration: o.Generation, Status: metav1.ConditionFalse}
 	switch {

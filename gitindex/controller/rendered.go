@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gitward/gitward/gitindex"
+	"github.com/gitward/gitward/gitindex/elsewhere"
 	"github.com/gitward/gitward/gitindex/gitrepo"
 	"github.com/gitward/gitward/gitindex/render"
 )
@@ -248,7 +249,7 @@ func (b *builder) lastRelevant(w *world, changes map[int][]string, at int) int {
 	reads := w.reads()
 	for ; at >= 0; at-- {
 		for _, p := range changes[at] {
-			if _, isMarker := marker(p); isMarker || reads[p] || reads.lists(p) || b.opensAnything(p, at) {
+			if _, isMarker := marker(p); isMarker || p == elsewhere.LockPath || reads[p] || reads.lists(p) || b.opensAnything(p, at) {
 				return at
 			}
 		}

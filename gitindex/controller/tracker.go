@@ -36,11 +36,11 @@ type Settings struct {
 	// Renderer makes objects of units; without one, units are named and nothing
 	// of them is traceable.
 	Renderer Renderer
-	// Elsewhere gives charts and bases from outside the repository; without it
+	// Fetching gets charts and bases from outside the repository; without it
 	// there are none.
-	Elsewhere elsewhere
-	Timeout   time.Duration
-	Now       func() time.Time
+	Fetching *Fetching
+	Timeout  time.Duration
+	Now      func() time.Time
 }
 
 // digest tells whether two settings would build the same index.

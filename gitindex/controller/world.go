@@ -90,7 +90,7 @@ type evaluator struct {
 	schemas    *canonical.Schemas
 	reader     *reader
 	renderer   Renderer
-	elsewhere  elsewhere
+	outsides   *outsides
 	// neighbours are the other Origins, and clusters the names under which an
 	// Argo CD elsewhere knows this cluster.
 	neighbours Neighbours
@@ -110,10 +110,7 @@ type evaluator struct {
 
 func newEvaluator(s *Settings, paths []string, schemas *canonical.Schemas, r *reader) *evaluator {
 	e := &evaluator{repository: render.Repository{URL: s.Spec.URL}, parts: newParts(s.Spec.Render), schemas: schemas, reader: r,
-		renderer: s.Renderer, elsewhere: s.Elsewhere, dirs: directoriesOf(paths), memo: map[string]*rendering{}}
-	if e.elsewhere == nil {
-		e.elsewhere = nothing{}
-	}
+		renderer: s.Renderer, outsides: newOutsides(s.Fetching, r.blobs), dirs: directoriesOf(paths), memo: map[string]*rendering{}}
 	if e.renderer == nil {
 		e.renderer = noRenderer{}
 	}
@@ -186,7 +183,7 @@ func (r *roots) without(w *world) *roots {
 func (e *evaluator) open(w *world, r *roots) {
 	w.plain, w.renderings = r.files, map[string]*rendering{}
 	defer func() { w.problems = append(w.problems, r.problems...) }()
-	src := &sources{tree: w.version, elsewhere: e.elsewhere, declares: func(ref gitindex.Ref) json.RawMessage { return w.objects[ref] }}
+	src := &sources{tree: w.version, outside: e.outsides.at(w.version), declares: func(ref gitindex.Ref) json.RawMessage { return w.objects[ref] }}
 	fixed, standing := e.fromFiles(w.version, r.files)
 	w.objects = standing
 	for round := 0; ; round++ {

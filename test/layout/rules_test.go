@@ -28,7 +28,7 @@ var rooms = map[string]room{
 	"gitindex/render":      {imports: []string{"gitindex"}, quiet: true},
 	"gitindex/elsewhere":   {imports: []string{"gitindex", "gitindex/render"}, quiet: true}, // it provides charts and bases for render.Sources
 	"gitindex/canonical":   {imports: []string{"gitindex"}, quiet: true},
-	"gitindex/controller":  {imports: []string{"api/v1alpha1", "gitindex", "gitindex/object", "gitindex/gitrepo", "gitindex/signature", "gitindex/render", "gitindex/canonical"}},
+	"gitindex/controller":  {imports: []string{"api/v1alpha1", "gitindex", "gitindex/object", "gitindex/gitrepo", "gitindex/signature", "gitindex/render", "gitindex/canonical", "gitindex/elsewhere"}},
 	"policy":               {imports: []string{"gitindex"}, quiet: true},
 	"gate":                 {imports: []string{"gitindex", "gitindex/canonical", "policy"}, quiet: true},
 	"gate/live":            {imports: []string{"gate", "gitindex"}},
