@@ -37,6 +37,7 @@ type comparison struct {
 	want     map[string]any
 	declared func() any // what Git declares, without defaults; computed on demand
 	path     []segment
+	live     bool // what is compared is live already, and nobody's request
 	// only, if not nil, is the one reason beside Git that counts.
 	only func(values) bool
 

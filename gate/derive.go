@@ -90,6 +90,9 @@ func (t *tracing) derived(s *subject) (Decision, bool) {
 	}
 	d := &derivation{tracing: t, subject: s, maker: m, owner: live}
 	if diffs, err := d.faults(); err != nil || len(diffs) > 0 {
+		if m := decision.Manifest; m != nil && len(m.Holes) > 0 {
+			hideAll(diffs)
+		}
 		return Decision{Refusal: notYielded(s.ref, live, diffs, err), awaits: true}, true
 	}
 	return decision, true
@@ -298,7 +301,7 @@ func (t *tracing) sameTemplates(o *LiveObject, m *gitindex.Manifest) bool {
 			templates[field] = w
 		}
 	}
-	c := &comparison{tracing: t, manifest: m, want: want, subject: &subject{ref: o.Ref, apiVersion: o.APIVersion,
+	c := &comparison{tracing: t, manifest: m, want: want, live: true, subject: &subject{ref: o.Ref, apiVersion: o.APIVersion,
 		shape: t.view.Schemas.Shape(o.Ref.Group, version, o.Ref.Kind), managed: &managedFields{}, uid: o.UID}}
 	c.declared = func() any { // a default that an older API server does not know may be missing
 		if data, err := t.view.Schemas.Declared(m.Raw, version); err == nil {

@@ -91,7 +91,7 @@ func kindOf(v any) string {
 // liveReason reports whether the place, or one above it, is the unit's applier's
 // to leave alone, and the request does.
 func (c *comparison) liveReason(v values) bool {
-	if len(c.manifest.Live) == 0 || c.subject.old == nil || !equal(v.old, v.new) {
+	if len(c.manifest.Live) == 0 || !c.live && (c.subject.old == nil || !equal(v.old, v.new)) {
 		return false
 	}
 	for n := 1; n <= len(c.path); n++ {
@@ -122,6 +122,15 @@ func withoutKeys(anchored string) string { return keyName.ReplaceAllString(ancho
 // holeNote marks a difference that shows what may stand in a hole: such a value
 // is shown to nobody.
 const holeNote = "hole"
+
+// hiddenNote marks one that may show it, where the holes are another object's.
+const hiddenNote = "hidden"
+
+func hideAll(diffs []Difference) {
+	for i := range diffs {
+		diffs[i].Note = hiddenNote
+	}
+}
 
 func hideHoles(diffs []Difference, holes []gitindex.Hole) {
 	for i := range diffs {

@@ -29,7 +29,7 @@ const (
 
 // Bounds on what a release may cost. The API server takes 1 MiB of a Secret.
 const (
-	maxRelease        = 24 << 20 // of JSON, the chart's files among it
+	maxRelease        = 16 << 20 // of JSON, the chart's files among it
 	maxReleaseText    = 4 << 20  // of manifests, hooks and all
 	maxReleaseObjects = 3000
 )
@@ -100,6 +100,8 @@ func readRelease(ref gitindex.Ref, secret map[string]any) (*release, error) {
 	if err := looksReleased(secret, name, version); err != nil {
 		return nil, err
 	}
+	unpacking <- struct{}{}
+	defer func() { <-unpacking }()
 	data, err := unpackRelease(text(dig(secret, "data", "release")))
 	if err != nil {
 		return nil, err
@@ -162,6 +164,10 @@ func looksReleased(secret map[string]any, name string, version int) error {
 	}
 	return nil
 }
+
+// unpacking holds back all but a few releases at a time: a small request can take
+// much memory.
+var unpacking = make(chan struct{}, 2)
 
 func unpackRelease(encoded string) ([]byte, error) {
 	inner, err := base64.StdEncoding.DecodeString(encoded)
