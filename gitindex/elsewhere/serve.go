@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/gitward/gitward/gitindex"
+	"github.com/gitward/gitward/gitindex/render/sandbox"
 )
 
 // request is what the child is asked, one line of JSON on its standard input.
@@ -137,6 +138,11 @@ func Serve(in io.Reader, out io.Writer) error {
 	r.Limits = r.Limits.orDefaults()
 	if err := limitProcess(r.Limits); err != nil {
 		return fmt.Errorf("limiting the process: %w", err)
+	}
+	if r.Do == "unpack" { // it needs no network either
+		if err := sandbox.Enter(int(r.Limits.Memory)); err != nil {
+			return fmt.Errorf("locking the process in: %w", err)
+		}
 	}
 	a, content, err := serve(&r, reader)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 
 	"github.com/gitward/gitward/gitindex/render"
+	"github.com/gitward/gitward/gitindex/render/sandbox"
 )
 
 // Serve is the child: it locks itself in, then renders one unit after the
@@ -14,7 +15,7 @@ import (
 func Serve(in io.Reader, out io.Writer, memory int) error {
 	debug.SetMemoryLimit(int64(memory) * 3 / 4)
 	debug.SetMaxStack(memory / 8) // so that endless recursion is told from want of memory
-	if err := lockIn(memory); err != nil {
+	if err := sandbox.Enter(memory); err != nil {
 		return fmt.Errorf("locking the renderer in: %w", err)
 	}
 	l := newLine(in, out)

@@ -1,3 +1,3 @@
-package worker
+package sandbox
 
 var allowedHere []uintptr

@@ -1,6 +1,6 @@
 //go:build amd64 || arm64
 
-package worker
+package sandbox
 
 import (
 	"fmt"
@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockIn leaves the process nothing but its memory and the files that are open
+// Enter leaves the process nothing but its memory and the files that are open
 // already: no other file, no network, no other program. What Go's runtime needs
 // is allowed by name (seccomp(2)); everything else fails with EPERM.
-func lockIn(memory int) error {
+func Enter(memory int) error {
 	limit := unix.Rlimit{Cur: uint64(memory), Max: uint64(memory)}
 	if err := unix.Setrlimit(unix.RLIMIT_DATA, &limit); err != nil {
 		return fmt.Errorf("limiting memory: %w", err)
