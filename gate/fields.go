@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"errors"
 	"regexp"
 	"slices"
 	"strings"
@@ -45,6 +46,21 @@ func (c *comparison) gateHole(v values) bool {
 		}
 	}
 	return false
+}
+
+// Check says what is wrong with a hole, for those who read one from a Gate; such a
+// hole opens nothing.
+func (h *HoleRule) Check() error {
+	switch {
+	case h.Pattern == "":
+		return errors.New("a hole needs a pattern")
+	case (h.Claim != "") != strings.Contains(h.Pattern, claimed):
+		return errors.New("a claim stands in the pattern as " + claimed + ", and only then")
+	case len(h.Users)+len(h.Groups) == 0:
+		return errors.New("a hole needs users or groups")
+	}
+	_, err := wholePattern(strings.ReplaceAll(h.Pattern, claimed, "x"))
+	return err
 }
 
 // opens reports whether a hole of the Gate is at the comparison's place.

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"strings"
 
 	"github.com/gitward/gitward/gitindex"
@@ -69,11 +70,20 @@ func fills(pattern string, v values, encoded bool) bool {
 }
 
 func matchesWhole(pattern, value string) bool {
-	if len(pattern) > maxPattern {
-		return false
-	}
-	re, err := regexp.Compile(`\A(?:` + pattern + `)\z`)
+	re, err := wholePattern(pattern)
 	return err == nil && re.MatchString(value)
+}
+
+// wholePattern anchors a pattern. It must be one by itself first: what closes our
+// group would take the anchors off.
+func wholePattern(pattern string) (*regexp.Regexp, error) {
+	if len(pattern) > maxPattern {
+		return nil, fmt.Errorf("the pattern is longer than %d bytes", maxPattern)
+	}
+	if _, err := syntax.Parse(pattern, syntax.Perl); err != nil {
+		return nil, err
+	}
+	return regexp.Compile(`\A(?:` + pattern + `)\z`)
 }
 
 func kindOf(v any) string {

@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/gitward/gitward/gitindex"
@@ -77,4 +78,28 @@ func textLeaf(v any, path []segment) []segment {
 		}
 	}
 	return nil
+}
+
+// TestWholePattern: a pattern is for the whole value, whatever is in it.
+func TestWholePattern(t *testing.T) {
+	for _, c := range []struct {
+		pattern, value string
+		want           bool
+	}{
+		{"a|b", "a", true}, {"a|b", "ab", false}, {"a|b", "xb", false}, {"a)|(?:.*", "anything", false}, {"a\\", "a", false},
+		{"(?m)^a$", "a\nb", false}, {"a$", "a\n", false}, {"(?i)A", "a", true}, {"[", "[", false}, {strings.Repeat("a", 1001), strings.Repeat("a", 1001), false},
+	} {
+		if got := matchesWhole(c.pattern, c.value); got != c.want {
+			t.Errorf("%q matches %q: %v", c.pattern, c.value, got)
+		}
+	}
+	for _, h := range []HoleRule{{}, {Pattern: "a", Users: []string{}}, {Pattern: "a)|(b", Users: []string{"x"}}, {Pattern: "a", Claim: "c", Users: []string{"x"}},
+		{Pattern: "${claim}", Users: []string{"x"}}} {
+		if h.Check() == nil {
+			t.Errorf("%+v is no hole", h)
+		}
+	}
+	if h := (HoleRule{Pattern: "a:${claim}", Claim: "c", Groups: []string{"g"}}); h.Check() != nil {
+		t.Error(h.Check())
+	}
 }
