@@ -6,13 +6,24 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/gitward/gitward/gitindex/elsewhere"
 	"github.com/gitward/gitward/gitindex/render/worker"
 )
 
 // The test binary is also the child that renders.
-const asChild = "render-units"
+const (
+	asChild   = "render-units"
+	asFetcher = "fetch-elsewhere" // or that fetches
+)
 
 func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == asFetcher {
+		if err := elsewhere.Serve(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if len(os.Args) == 3 && os.Args[1] == asChild {
 		memory, err := strconv.Atoi(os.Args[2])
 		if err == nil {

@@ -340,6 +340,7 @@ func (b *builder) holdBackUnits() {
 	e := *b.evaluator
 	e.memo, e.also, e.renderer = map[string]*rendering{}, e.memo, sparing(e.renderer)
 	maps.Copy(e.memo, b.pending)
+	e.outsides = newOutsides(nil, nil) // nothing is fetched for a stranger
 	w := e.at(b.tip(true))
 	b.pending = w.renderings
 	for _, id := range slices.Sorted(maps.Keys(w.renderings)) {
