@@ -31,9 +31,10 @@ type actor struct {
 	token   string
 
 	mu       sync.Mutex
-	writes   int // answered well, and meant
-	written  []string
-	dryRuns  int // answered well
+	writes   int      // answered well, and meant
+	written  []string // those, by method and path
+	last     []string // what was written when it was last told
+	dryRuns  int      // answered well
 	objects  map[string]bool
 	denials  []string // by Gitward
 	failures []string // by others
@@ -51,7 +52,8 @@ func (l *lab) actor(user string) *actor {
 		return a
 	}
 	namespace, name, _ := strings.Cut(account, ":")
-	l.put("apiVersion: v1\nkind: Namespace\nmetadata: {name: " + namespace + "}\n---\napiVersion: v1\nkind: ServiceAccount\nmetadata: {namespace: " + namespace + ", name: " + name + "}\n")
+	l.namespace(namespace)
+	l.put("apiVersion: v1\nkind: ServiceAccount\nmetadata: {namespace: " + namespace + ", name: " + name + "}\n")
 	token, err := l.kube.CoreV1().ServiceAccounts(namespace).CreateToken(context.Background(), name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 	l.check(err)
 	a.token = token.Status.Token
@@ -134,8 +136,9 @@ func (a *actor) forget() {
 
 // tell prints the count and begins a new one. It fails if anything was denied,
 // or if nothing at all was asked for.
-func (a *actor) tell(t *testing.T, what string) (writes int) {
+func (a *actor) tell(t *testing.T, what string) {
 	t.Helper()
+	a.last = a.written
 	defer a.forget()
 	t.Logf("%s: %d paths, %d writes, %d dry runs, %d denied, %d failed otherwise", what, len(a.objects), a.writes, a.dryRuns, len(a.denials), len(a.failures))
 	for _, d := range a.denials {
@@ -144,7 +147,6 @@ func (a *actor) tell(t *testing.T, what string) (writes int) {
 	if a.writes+a.dryRuns == 0 && len(a.denials) == 0 {
 		t.Errorf("%s: nothing was asked for", what)
 	}
-	return a.writes
 }
 
 // attack is something that must not pass. dry runs ask without doing.

@@ -71,7 +71,7 @@ spec:
 		"argo-directory/deep/reader.yaml":   "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: reader}\nrules: [{apiGroups: [\"\"], resources: [pods], verbs: [get]}]\n",
 		"argo-directory/deep/bind.yaml":     "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: reader}\nroleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: reader}\nsubjects: [{kind: ServiceAccount, name: web}]\n",
 		"argo-directory/deep/all.yaml":      "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: argo-directory}\nrules: [{apiGroups: [\"\"], resources: [nodes], verbs: [get]}]\n",
-		"argo-directory/before.yaml":        "apiVersion: batch/v1\nkind: Job\nmetadata: {name: before, annotations: {argocd.argoproj.io/hook: PreSync}}\nspec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: registry.example.org/job}]}}}\n",
+		"argo-directory/before.yaml":        "apiVersion: batch/v1\nkind: Job\nmetadata: {generateName: before-, annotations: {argocd.argoproj.io/hook: PreSync}}\nspec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: registry.example.org/job}]}}}\n",
 		"argo-directory/after.yaml":         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: after, annotations: {argocd.argoproj.io/hook: PostSync, argocd.argoproj.io/hook-delete-policy: BeforeHookCreation}}\ndata: {a: b}\n",
 		"argo-kustomize/kustomization.yaml": "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [web.yaml, service.yaml]\nconfigMapGenerator:\n- name: generated\n  literals: [color=red]\n",
 		"argo-kustomize/web.yaml":           deployment("web", "", "registry.example.org/web:0"),

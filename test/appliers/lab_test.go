@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -67,7 +68,7 @@ func newLab(t *testing.T) *lab {
 	l.signer = must(gitserver.NewSSHSigner())
 	l.server = must(gitserver.NewHTTP(gitserver.HTTPOptions{Root: filepath.Join(l.dir, "repositories"), TLS: true}))
 	t.Cleanup(l.server.Close)
-	l.put("apiVersion: v1\nkind: Namespace\nmetadata: {name: " + install.Namespace + "}\n")
+	l.namespace(install.Namespace)
 	for _, crd := range must(install.CRDs()) {
 		crd.APIVersion, crd.Kind = "apiextensions.k8s.io/v1", "CustomResourceDefinition"
 		l.put(string(must(yaml.Marshal(crd))))
@@ -256,6 +257,16 @@ func (l *lab) put(text string) {
 		if u.GetKind() == "CustomResourceDefinition" {
 			l.awaitCRD(u.GetName())
 		}
+	}
+}
+
+// namespace is created, not applied: of a bare one server-side apply would own
+// nothing, which Flux takes for what was before it.
+func (l *lab) namespace(name string) {
+	l.t.Helper()
+	_, err := l.kube.CoreV1().Namespaces().Create(context.Background(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		l.t.Fatal(err)
 	}
 }
 
