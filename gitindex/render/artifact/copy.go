@@ -43,8 +43,14 @@ func (b *builder) copy(c render.Copy) error {
 		return fmt.Errorf("there is no strategy %q", gitindex.Clean(c.Strategy, 40))
 	}
 	from, err := newPattern(c.From)
+	if c.Strategy != extract && errors.Is(err, errAlternatives) {
+		err = nil // braces say nothing there
+	}
 	if err != nil {
 		return err
+	}
+	if c.Strategy != extract {
+		from.alternatives = 1
 	}
 	s := step{builder: b, Copy: c}
 	if s.source, err = b.open(c.Root); err != nil {

@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -42,6 +43,8 @@ func newExcludes(texts []string, budget *budget) (excludes, error) {
 	return e, nil
 }
 
+var errAlternatives = errors.New("too many alternatives")
+
 // newPattern refuses a pattern that is dear to match: each pair of braces
 // multiplies the ways to match it.
 func newPattern(text string) (pattern, error) {
@@ -52,7 +55,7 @@ func newPattern(text string) (pattern, error) {
 	each := 1 + strings.Count(text, ",")
 	for range strings.Count(text, "{") {
 		if p.alternatives *= each; p.alternatives > maxAlternative {
-			return p, fmt.Errorf("%q has too many alternatives", gitindex.Clean(text, 200))
+			return p, fmt.Errorf("%q: %w", gitindex.Clean(text, 200), errAlternatives)
 		}
 	}
 	return p, nil
