@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/gitward/gitward/gitindex"
+	"github.com/gitward/gitward/gitindex/controller"
 	"github.com/gitward/gitward/gitindex/elsewhere"
 	"github.com/gitward/gitward/gitindex/gitrepo"
 	"github.com/gitward/gitward/gitindex/render"
@@ -110,8 +111,25 @@ type lockItem struct {
 	Message   string     `json:"message,omitempty"`
 }
 
-// neededBy finds what a checkout takes from elsewhere.
-var neededBy = elsewhere.Needs
+// mostRounds bounds how often a checkout is rendered to see what more it needs:
+// a chart names others, which name others.
+const mostRounds = 6
+
+// needsMore renders the checkout with what is pinned so far, and adds what that
+// asks for. It reports whether there was anything new.
+func (l *locking) needsMore(store *elsewhere.Store) (bool, error) {
+	asked, err := controller.Asks(controller.Settings{Name: "checkout", Renderer: renderers()}, l.dir, store)
+	if err != nil {
+		return false, err
+	}
+	before := len(l.needs)
+	for _, n := range asked {
+		if !slices.ContainsFunc(l.needs, func(o elsewhere.Need) bool { return o.Chart == n.Chart && o.Base == n.Base }) && n.Chart.Digest == "" {
+			l.needs = append(l.needs, n)
+		}
+	}
+	return len(l.needs) > before, nil
+}
 
 func lock(cmd *cobra.Command, o *lockOptions, dir string) error {
 	if err := checkOutput(o.output); err != nil {
@@ -126,13 +144,15 @@ func lock(cmd *cobra.Command, o *lockOptions, dir string) error {
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return fmt.Errorf("reading the checkout: %s is no directory", dir)
 	}
-	needs, problems := neededBy(os.DirFS(dir))
+	needs, problems := elsewhere.Needs(os.DirFS(dir))
 	for _, p := range problems {
 		con.note("%s", p)
 	}
-	l := &locking{lockOptions: o, con: con, needs: needs, result: lockResult{document: documentOf("LockResult"), File: file, Items: []lockItem{}}}
+	l := &locking{lockOptions: o, con: con, dir: dir, needs: needs, result: lockResult{document: documentOf("LockResult"), File: file, Items: []lockItem{}}}
 	if o.check {
-		l.compare(old)
+		if err := l.compare(old); err != nil {
+			return err
+		}
 	} else if err := l.renew(cmd.Context(), old); err != nil {
 		return err
 	}
@@ -155,6 +175,7 @@ func readLock(file string) (*elsewhere.Lock, error) {
 type locking struct {
 	*lockOptions
 	con    *console
+	dir    string
 	needs  []elsewhere.Need
 	result lockResult
 }
@@ -174,14 +195,25 @@ func (l *locking) removed(gone *elsewhere.Lock) {
 	}
 }
 
-// compare holds the file against what is needed.
-func (l *locking) compare(old *elsewhere.Lock) {
+// compare holds the file against what is needed. What is pinned is fetched, if
+// it is not in the cache, to see what it needs itself.
+func (l *locking) compare(old *elsewhere.Lock) error {
+	store, done, err := l.store()
+	if err != nil {
+		return err
+	}
+	defer done()
+	store.Lock = old
+	if _, err := l.needsMore(store); err != nil {
+		return err
+	}
 	for _, n := range old.Missing(l.needs) {
 		l.say(lockMissing, n, render.Pin{})
 	}
 	_, gone := old.Only(l.needs)
 	l.removed(gone)
 	l.result.Fits = len(l.result.Items) == 0
+	return nil
 }
 
 // renew resolves what has to be, and writes the file.
@@ -191,19 +223,42 @@ func (l *locking) renew(ctx context.Context, old *elsewhere.Lock) error {
 		return err
 	}
 	defer done()
-	kept, gone := old.Only(l.needs)
-	fresh := kept
-	if l.upgrade {
-		fresh = &elsewhere.Lock{}
+	fresh := &elsewhere.Lock{}
+	tried := map[string]bool{}
+	for round := 0; ; round++ {
+		l.resolve(ctx, store, old, fresh, tried)
+		store.Lock = fresh
+		if more, err := l.needsMore(store); err != nil {
+			return err
+		} else if !more || round == mostRounds {
+			break
+		}
 	}
+	_, gone := old.Only(l.needs)
+	l.removed(gone)
+	l.result.Hosts = store.HostsUsed()
+	l.result.Fits = len(fresh.Missing(l.needs)) == 0
+	return l.write(fresh)
+}
+
+// resolve pins what is needed and not tried yet: as it was, or anew.
+func (l *locking) resolve(ctx context.Context, store *elsewhere.Store, old, fresh *elsewhere.Lock, tried map[string]bool) {
 	for _, n := range fresh.Missing(l.needs) {
+		was, had := pinned(old, n)
+		if had && !l.upgrade {
+			fresh.Add(n, was)
+			continue
+		}
+		if tried[n.What()] {
+			continue
+		}
+		tried[n.What()] = true
 		l.con.note("resolving %s", n.What())
 		pin, err := store.Resolve(ctx, n)
-		was, had := pinned(kept, n)
 		switch {
 		case err != nil:
 			l.say(lockFailed, n, was).Message = gitindex.Clean(err.Error(), 600)
-			if had && l.upgrade {
+			if had {
 				fresh.Add(n, was) // better than nothing
 			}
 			continue
@@ -216,10 +271,6 @@ func (l *locking) renew(ctx context.Context, old *elsewhere.Lock) error {
 		}
 		fresh.Add(n, pin)
 	}
-	l.removed(gone)
-	l.result.Hosts = store.HostsUsed()
-	l.result.Fits = len(fresh.Missing(l.needs)) == 0
-	return l.write(fresh)
 }
 
 func pinned(l *elsewhere.Lock, n elsewhere.Need) (render.Pin, bool) {

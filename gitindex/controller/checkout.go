@@ -15,8 +15,10 @@ import (
 	"time"
 
 	"github.com/gitward/gitward/gitindex"
+	"github.com/gitward/gitward/gitindex/elsewhere"
 	"github.com/gitward/gitward/gitindex/gitrepo"
 	"github.com/gitward/gitward/gitindex/object"
+	"github.com/gitward/gitward/gitindex/render"
 )
 
 // working is a working tree: files by the id that git would give them.
@@ -79,6 +81,26 @@ func Checkout(s Settings, root string) (*WorkingTree, error) {
 	})
 	return w, nil
 }
+
+// Asks renders a working tree with what a store gives, and says what of
+// elsewhere that asked for, whether the store had it or not.
+func Asks(s Settings, root string, store *elsewhere.Store) ([]elsewhere.Need, error) {
+	asked := &elsewhere.Asked{Of: store}
+	s.always = asking{asked, store}
+	if _, err := Checkout(s, root); err != nil {
+		return nil, err
+	}
+	return asked.Needs(), nil
+}
+
+// asking is outside for Asks.
+type asking struct {
+	*elsewhere.Asked
+	store *elsewhere.Store
+}
+
+func (a asking) ChartPin(ref render.ChartRef) string { return a.store.ChartPin(ref) }
+func (a asking) BasePin(url string) string           { return a.store.BasePin(url) }
 
 // read takes in all files below root but git's own and those that git ignores.
 func (w working) read(root string) ([]gitrepo.Change, error) {

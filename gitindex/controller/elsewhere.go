@@ -57,6 +57,7 @@ func (nothing) BasePin(string) string           { return "" }
 
 // outsides gives what is outside, by the lock file's blob.
 type outsides struct {
+	always   outside // whatever the version, if set
 	fetching *Fetching
 	blobs    blobs
 	byLock   map[object.ID]outside
@@ -68,7 +69,10 @@ func newOutsides(f *Fetching, b blobs) *outsides {
 
 // at is what is outside for a version of the tree.
 func (o *outsides) at(v *version) outside {
-	if o.fetching == nil {
+	switch {
+	case o.always != nil:
+		return o.always
+	case o.fetching == nil:
 		return nothing{}
 	}
 	t, ok := v.touch(elsewhere.LockPath)

@@ -39,6 +39,7 @@ type Settings struct {
 	// Fetching gets charts and bases from outside the repository; without it
 	// there are none.
 	Fetching *Fetching
+	always   outside // in place of what Fetching would get
 	Timeout  time.Duration
 	Now      func() time.Time
 }

@@ -121,6 +121,7 @@ func newEvaluator(s *Settings, paths []string, schemas *canonical.Schemas, r *re
 		e.cluster = render.Cluster{KubeVersion: c.KubeVersion, APIVersions: c.APIVersions, Clusters: argoClusters(c.ArgoCD)}
 		e.clusters = c.Names
 	}
+	e.outsides.always = s.always
 	e.artifacts = map[gitindex.Ref]string{}
 	for _, a := range s.Spec.Artifacts {
 		e.artifacts[gitindex.Ref{Group: "source.toolkit.fluxcd.io", Kind: a.Kind, Namespace: or(a.Namespace, "flux-system"), Name: a.Name}] = clean(a.Path)

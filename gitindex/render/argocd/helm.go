@@ -109,7 +109,8 @@ func (b *builder) helm(s *Source, at place, env environment) ([]render.Object, e
 	if o.KubeVersion, err = kubeVersion(o.KubeVersion); err != nil {
 		return nil, err
 	}
-	release := helm.Release{Sources: b.src, Chart: at.files, Dir: at.dir, Options: o, Cluster: b.unit.Cluster, Set: set}
+	release := helm.Release{Sources: b.src, Chart: at.files, Dir: at.dir, Options: o, Cluster: b.unit.Cluster, Set: set,
+		Printed: true}
 	if given.SkipSchemaValidation {
 		release.Sources, release.Chart = uncheck(b.src, at)
 	}
