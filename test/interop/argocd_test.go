@@ -33,7 +33,10 @@ func (a *argo) users() []string                { return []string{argoUser} }
 func (a *argo) programs() (*daemon, []*daemon) { return a.controller, []*daemon{a.redis, a.repos} }
 func (a *argo) manager() string                { return "argocd-controller" }
 func (a *argo) adopted(string) int             { return 0 }
-func (a *argo) last() string                   { return a.applications[len(a.applications)-1] }
+
+// strict: what Argo CD never applied is no difference to it.
+func (a *argo) strict() bool { return false }
+func (a *argo) last() string { return a.applications[len(a.applications)-1] }
 
 func (a *argo) mark(u *unstructured.Unstructured) {
 	u.SetAnnotations(map[string]string{"argocd.argoproj.io/tracking-id": fmt.Sprintf("%s:%s/%s:%s/%s",
@@ -115,8 +118,13 @@ func (c *tally) changesSpec() bool {
 	return c.denied > 0
 }
 
-// application is an Application as the repository has it.
+// application is an Application as the repository has it. Without refresh, what
+// was refused is tried again at its old commit until all tries are used up.
 func application(l *lab, name, path, namespace string, options ...string) string {
+	more := ""
+	if len(options) > 0 {
+		more = "    syncOptions: [" + strings.Join(options, ", ") + "]\n"
+	}
 	return fmt.Sprintf(`apiVersion: argoproj.io/v1alpha1
 kind: Application
 metadata:
@@ -132,8 +140,8 @@ spec:
     directory: {recurse: true}
   syncPolicy:
     automated: {prune: true, selfHeal: true}
-    syncOptions: [%s]
-`, name, namespace, l.repoURL(), path, strings.Join(options, ", "))
+    retry: {limit: 2, refresh: true, backoff: {duration: 1s, maxDuration: 3s}}
+%s`, name, namespace, l.repoURL(), path, more)
 }
 
 // argoStage brings Argo CD into a new cluster, as a person does once, with a

@@ -175,21 +175,33 @@ func (l *lab) recorded() []audit.Record {
 	return out
 }
 
-// table prints the tallies.
+// table prints the tallies; objects of which nothing was written, denied or
+// failed are one line together.
 func table(t testing.TB, title string, tallies map[string]*tally) {
 	t.Helper()
 	var text bytes.Buffer
 	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "object\tdry runs\twrites\tdenied\tother errors")
-	sum := tally{}
+	var sum, quiet tally
+	still := 0
 	for _, object := range slices.Sorted(maps.Keys(tallies)) {
 		c := tallies[object]
+		sum.add(c)
+		if c.writes+c.denied+c.others == 0 {
+			still++
+			quiet.add(c)
+			continue
+		}
 		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\n", object, c.dryRuns, c.writes, c.denied, c.others)
-		sum.dryRuns, sum.writes, sum.denied, sum.others = sum.dryRuns+c.dryRuns, sum.writes+c.writes, sum.denied+c.denied, sum.others+c.others
 	}
+	fmt.Fprintf(w, "%d left as they are\t%d\t0\t0\t0\n", still, quiet.dryRuns)
 	fmt.Fprintf(w, "sum of %d\t%d\t%d\t%d\t%d\n", len(tallies), sum.dryRuns, sum.writes, sum.denied, sum.others)
 	w.Flush()
 	t.Logf("%s\n%s", title, text.String())
+}
+
+func (t *tally) add(c *tally) {
+	t.dryRuns, t.writes, t.denied, t.others = t.dryRuns+c.dryRuns, t.writes+c.writes, t.denied+c.denied, t.others+c.others
 }
 
 // mark is a moment: what was asked and recorded before it does not count.

@@ -39,6 +39,7 @@ type flux struct {
 func (f *flux) users() []string                { return []string{kustomizer, sourcer} }
 func (f *flux) programs() (*daemon, []*daemon) { return f.kustomize, []*daemon{f.source} }
 func (f *flux) manager() string                { return "kustomize-controller" }
+func (f *flux) strict() bool                   { return true }
 
 func (f *flux) mark(u *unstructured.Unstructured) {
 	_, name, _ := strings.Cut(f.kustomizations[len(f.kustomizations)-1], "/")

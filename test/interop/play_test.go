@@ -47,6 +47,8 @@ type applier interface {
 	// adopted is how many writes an object takes beyond the first
 	// reconciliation, with Gitward or without, until the tool has it.
 	adopted(object string) int
+	// strict says that it takes away what others add to its objects.
+	strict() bool
 	// edits are changes, by object, of what tells the tool what to do.
 	edits() map[string][]string
 	// astray is an edit of that which the tool itself mends.
@@ -277,7 +279,7 @@ func (s *stage) repaired() error {
 		return err
 	}
 	data, _, _ := unstructured.NestedStringMap(settings.Object, "data")
-	if data["apple"] != "green" || data["pear"] != "" {
+	if data["apple"] != "green" || s.strict() && data["pear"] != "" {
 		return fmt.Errorf("the settings are %v", data)
 	}
 	for _, object := range s.stays {
