@@ -32,7 +32,7 @@ func (t *tracing) autoscaled(target gitindex.Ref, replicas any) bool {
 			continue
 		}
 		for _, m := range snapshot.OfKind("autoscaling", "HorizontalPodAutoscaler") {
-			if m.Ref.Namespace == target.Namespace && source.Fills(m.Ref) && scales(m, target, n) {
+			if m.Ref.Namespace == target.Namespace && source.Fills(m.Ref) && t.vouched(m, m.Ref) && scales(m, target, n) {
 				return true
 			}
 		}

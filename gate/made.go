@@ -39,7 +39,7 @@ func (t *tracing) created(ref gitindex.Ref) []candidate {
 		}
 		for _, m := range s.Creators(ref.Name) {
 			c := candidate{manifest: namespaceOf(ref, m)}
-			if !source.Fills(ref) {
+			if !source.Fills(ref) || !t.vouched(m, ref) {
 				c.refused = WrongNamespace
 			}
 			all = append(all, c)
@@ -73,7 +73,7 @@ func namespaceOf(ref gitindex.Ref, m *gitindex.Manifest) *gitindex.Manifest {
 	if err != nil { // cannot be, of strings alone
 		raw = nil
 	}
-	return &gitindex.Manifest{Ref: ref, APIVersion: "v1", Origin: m.Origin, Path: m.Path, Line: m.Line, End: m.End,
+	return &gitindex.Manifest{Ref: ref, APIVersion: "v1", Origin: m.Origin, Path: m.Path, Line: m.Line, End: m.End, Via: m.Via,
 		Unit: m.Unit, Level: gitindex.Derived, Raw: raw, Commit: m.Commit}
 }
 
@@ -141,7 +141,7 @@ func chartOf(ref gitindex.Ref, m *gitindex.Manifest) *gitindex.Manifest {
 	if err != nil {
 		return nil
 	}
-	return &gitindex.Manifest{Ref: ref, APIVersion: "source.toolkit.fluxcd.io/v1", Origin: m.Origin, Path: m.Path, Line: m.Line, End: m.End,
+	return &gitindex.Manifest{Ref: ref, APIVersion: "source.toolkit.fluxcd.io/v1", Origin: m.Origin, Path: m.Path, Line: m.Line, End: m.End, Via: m.Via,
 		Unit: m.Unit, Level: gitindex.Derived, Raw: raw, Commit: m.Commit,
 		Applier: &gitindex.Applier{FluxHelmName: m.Ref.Name, FluxHelmNamespace: m.Ref.Namespace}}
 }

@@ -163,6 +163,14 @@ func stillInGit(ref gitindex.Ref, e *gitindex.Entry) *Refusal {
 	return r
 }
 
+// perhapsInGit refuses while nobody knows whether Git still has the object.
+func perhapsInGit(ref gitindex.Ref, m *gitindex.Manifest) *Refusal {
+	return &Refusal{Kind: StillInGit,
+		Head:  fmt.Sprintf("%s may still be in Git (%s): %s cannot be rendered now", gitindex.Clean(ref.String(), 100), m.Place(), gitindex.Clean(m.Unit, 150)),
+		Facts: []string{"kubectl get origin " + m.Origin + " -o yaml says why, under status.problems"},
+		Do:    "mend the unit in Git; if the object is gone from it then, it can be deleted"}
+}
+
 func namespaceInUse(ref gitindex.Ref, s *gitindex.Snapshot, n int) *Refusal {
 	return &Refusal{Kind: StillInGit,
 		Head: fmt.Sprintf("Namespace %s cannot be deleted here: Git (%s) still declares %d objects in it", gitindex.Clean(ref.Name, 63), s.Origin, n),
@@ -221,8 +229,14 @@ func (t *tracing) refuseCandidate(c *candidate) *Refusal {
 			t.now.Sub(c.past.At).Round(time.Second), c.past.By.Short(), t.rule.Lag))
 		r.Do = "to roll back: git revert " + c.past.By.Short() + ", so that the rollback is in Git too"
 	case WrongNamespace:
-		r.Head = fmt.Sprintf("%s is in Origin %s, which may not fill this place", name, m.Origin)
-		r.Do = "have an administrator accept Origin " + m.Origin + " there, in Gate " + t.rule.Name
+		origin := m.Origin
+		if m.Via != "" && t.fills(m.Origin, m.Ref) {
+			origin = m.Via
+			r.Head = fmt.Sprintf("%s is rendered by an object of Origin %s, which may not fill this place", name, origin)
+		} else {
+			r.Head = fmt.Sprintf("%s is in Origin %s, which may not fill this place", name, origin)
+		}
+		r.Do = "have an administrator accept Origin " + origin + " there, in Gate " + t.rule.Name
 		if names := t.originNames(m.Ref); names != "" {
 			r.Do = "move it to one of: " + names + "; or " + r.Do
 		}
@@ -273,6 +287,25 @@ func held(c *gitindex.Commit) string {
 	return gitindex.Clean(c.Verdict.Detail, 120)
 }
 
+// unsure is the latest that Git is known to have said of the object, where its
+// unit cannot be rendered now.
+func (t *tracing) unsure(ref gitindex.Ref) *gitindex.Manifest {
+	for i := range t.rule.Origins {
+		source := &t.rule.Origins[i]
+		if e := t.view.Index[source.Origin].Lookup(ref); e != nil && len(e.Unsure) > 0 && source.Fills(ref) {
+			return e.Unsure[0]
+		}
+	}
+	return nil
+}
+
+func notRendered(ref gitindex.Ref, m *gitindex.Manifest) *Refusal {
+	return &Refusal{Kind: NotInGit,
+		Head:  fmt.Sprintf("%s cannot be traced to Git: %s cannot be rendered now", gitindex.Clean(ref.String(), 90), gitindex.Clean(m.Unit, 150)),
+		Facts: []string{"kubectl get origin " + m.Origin + " -o yaml says why, under status.problems"},
+		Do:    "mend the unit in Git"}
+}
+
 // refuseUnknown: no commit, trusted or not, declares the object.
 func (t *tracing) refuseUnknown(ref gitindex.Ref) *Refusal {
 	where := "the cluster"
@@ -282,6 +315,9 @@ func (t *tracing) refuseUnknown(ref gitindex.Ref) *Refusal {
 	names := t.originNames(ref)
 	if names == "" {
 		names = "no Origin; its Gate accepts none there"
+	}
+	if m := t.unsure(ref); m != nil {
+		return notRendered(ref, m)
 	}
 	r := &Refusal{Kind: NotInGit,
 		Head: fmt.Sprintf("%s is not in Git. Objects in %s must come from: %s", gitindex.Clean(ref.String(), 90), where, names),

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -74,7 +75,9 @@ type storyUnit struct {
 	Holes                []gitindex.Hole
 	Live                 []string
 	Owner                *gitindex.Ref
-	NoLine               bool // as of what a tool rendered
+	NoLine               bool   // as of what a tool rendered
+	Via                  string // the Origin that opened the unit
+	Unsure               bool   // the unit cannot be rendered now
 }
 
 func (u *storyUnit) over(m *gitindex.Manifest) {
@@ -85,6 +88,7 @@ func (u *storyUnit) over(m *gitindex.Manifest) {
 	if u.Applier != nil {
 		m.Applier = u.Applier
 	}
+	m.Via = u.Via
 	if u.NoLine {
 		m.Line, m.End = 0, 0
 	}
@@ -470,6 +474,10 @@ func addCommit(t *testing.T, snap *gitindex.Snapshot, schemas *canonical.Schemas
 		if e == nil {
 			e = &gitindex.Entry{}
 			snap.Objects[m.Ref] = e
+		}
+		if slices.ContainsFunc(units, func(u storyUnit) bool { return u.Unsure }) {
+			e.Unsure = append(e.Unsure, m)
+			continue
 		}
 		if !c.Verdict.Outcome.Trusted() {
 			e.Held = append(e.Held, m)

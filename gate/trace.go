@@ -85,7 +85,7 @@ func (t *tracing) candidates(ref gitindex.Ref) []candidate {
 		}
 		fills := source.Fills(ref)
 		for _, m := range entry.Current {
-			if fills {
+			if fills && t.vouched(m, ref) {
 				counts = append(counts, candidate{manifest: m})
 			} else {
 				others = append(others, candidate{manifest: m, refused: WrongNamespace})
@@ -97,6 +97,9 @@ func (t *tracing) candidates(ref gitindex.Ref) []candidate {
 		for j := range entry.Past {
 			p := &entry.Past[j]
 			c := candidate{manifest: p.Manifest, past: p}
+			if !t.vouched(p.Manifest, ref) {
+				c.refused = WrongNamespace
+			}
 			if age := t.now.Sub(p.At); age > t.rule.Lag || -age > t.rule.Lag { // a clock that went back proves nothing
 				c.refused = Outdated
 			}
@@ -110,6 +113,12 @@ func (t *tracing) candidates(ref gitindex.Ref) []candidate {
 		others = append(t.made(ref), others...)
 	}
 	return append(counts, others...)
+}
+
+// vouched reports whether the Origin whose object opened a manifest's unit may
+// declare the object as well: the opener can change all that it renders.
+func (t *tracing) vouched(m *gitindex.Manifest, ref gitindex.Ref) bool {
+	return m.Via == "" || t.fills(m.Via, ref)
 }
 
 // heldBecause maps the outcome of a signature to the refusal that names it.

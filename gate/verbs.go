@@ -231,6 +231,9 @@ func (t *tracing) removal(ref gitindex.Ref, old map[string]any) Decision {
 				return Decision{Refusal: stillInGit(ref, e), Manifest: e.Current[0]}
 			}
 		}
+		if e != nil && len(e.Unsure) > 0 && source.Fills(ref) {
+			return Decision{Refusal: perhapsInGit(ref, e.Unsure[0]), Manifest: e.Unsure[0]}
+		}
 		removed = removed || e != nil && len(e.Past) > 0
 		if r := takesAlong(source, s, ref, old); r != nil {
 			return Decision{Refusal: r}

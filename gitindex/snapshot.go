@@ -77,11 +77,12 @@ type HeldChange struct {
 // Lookup finds what the Origin knows of ref; nil when it knows nothing.
 func (s *Snapshot) Lookup(ref Ref) *Entry { return s.Objects[ref] }
 
-// Declares counts the objects currently declared in a namespace, so that the
-// namespace itself is not taken away from under them.
+// Declares counts the objects currently declared in a namespace, or perhaps
+// declared, so that the namespace itself is not taken away from under them.
 func (s *Snapshot) Declares(namespace string) int { return s.perNamespace[namespace] }
 
-// DeclaresKind counts the objects of a kind that are currently declared.
+// DeclaresKind counts the objects of a kind that are currently declared, or
+// perhaps are.
 func (s *Snapshot) DeclaresKind(group, kind string) int {
 	return s.perKind[groupKind{group, kind}]
 }
@@ -166,7 +167,11 @@ func (s *Snapshot) Seal() *Snapshot {
 	s.creators, s.releases = map[string][]*Manifest{}, map[Ref][]Ref{}
 	for ref, e := range s.Objects {
 		s.noteAppliers(ref, e)
-		if len(e.Current) == 0 || e.Current[0].Alternate {
+		known := e.Current
+		if len(known) == 0 {
+			known = e.Unsure
+		}
+		if len(known) == 0 || known[0].Alternate {
 			continue
 		}
 		s.perKind[groupKind{ref.Group, ref.Kind}]++

@@ -132,9 +132,10 @@ func (p *process) definitions() map[string][]byte {
 			if ref.Kind != "CustomResourceDefinition" || ref.Group != "apiextensions.k8s.io" || len(e.Current) == 0 {
 				continue
 			}
-			kind, ok := definedKind(ref.Name, e.Current[0].Raw)
-			if _, taken := crds[kind]; ok && !taken {
-				crds[kind] = e.Current[0].Raw
+			m := e.Current[0]
+			kind, ok := definedKind(ref.Name, m.Raw)
+			if _, taken := crds[kind]; ok && !taken && (m.Via == "" || p.declaresClusterScoped(m.Via)) {
+				crds[kind] = m.Raw
 			}
 		}
 	}
