@@ -252,6 +252,24 @@ func TestArgoServerSide(t *testing.T) {
 	playArgo(t, argoStory(), func(l *lab) string { return application(l, "plain", "apps/plain", "shop", "ServerSideApply=true") })
 }
 
+// TestArgoOmitted: an Application with fields at the zero value, as many have
+// them in Git. The controller writes the whole object from its own Go types,
+// which leave those out.
+func TestArgoOmitted(t *testing.T) {
+	need(t, "argocd")
+	s, tip := argoStage(t, argoStory(), func(l *lab) string {
+		return strings.NewReplacer("directory: {recurse: true}", "directory: {recurse: true, jsonnet: {}, exclude: \"\"}",
+			"selfHeal: true}\n", "selfHeal: true, allowEmpty: false}\n    syncOptions: []\n").
+			Replace(application(l, "plain", "apps/plain", "shop")) + "  ignoreDifferences: []\n  info: []\n"
+	})
+	s.trust(tip, nil)
+	s.gated(true)
+	defer s.tellAtEnd(t)
+	begin := s.lab.mark()
+	t.Run("everything that is applied is admitted", s.chapter(func(t *testing.T) { s.first(t, begin, tip) }))
+	table(t, "what was asked for", s.tallies(begin.requests, s.users()...))
+}
+
 // argoStory is the plain one, of which Argo CD needs nothing else.
 func argoStory() story {
 	s := plainStory()
