@@ -53,13 +53,15 @@ type generator struct {
 			Alias, Kind, Name, Namespace string
 		} `json:"sources"`
 		Artifacts []struct {
-			Name string `json:"name"`
-			Copy []struct {
-				From, To, Strategy string
-				Exclude            []string
-			} `json:"copy"`
+			Name string     `json:"name"`
+			Copy []copyStep `json:"copy"`
 		} `json:"artifacts"`
 	} `json:"spec"`
+}
+
+type copyStep struct {
+	From, To, Strategy string
+	Exclude            []string
 }
 
 // generated finds the ArtifactGenerator that makes an ExternalArtifact, and
@@ -68,33 +70,38 @@ func (e *evaluator) generated(w *world, ref gitindex.Ref, depth int) holding {
 	if depth == 0 {
 		return holding{} // generators that feed on each other
 	}
+	var made []render.Artifact
 	for of, raw := range w.objects {
-		if of.Group != generatorGroup || of.Namespace != ref.Namespace {
-			continue
-		}
 		var g generator
-		if json.Unmarshal(raw, &g) != nil {
+		if of.Group != generatorGroup || of.Namespace != ref.Namespace || json.Unmarshal(raw, &g) != nil {
 			continue
 		}
 		for _, a := range g.Spec.Artifacts {
-			if a.Name != ref.Name {
-				continue
+			if a.Name == ref.Name {
+				made = append(made, e.copies(e.aliases(w, &g, of.Namespace, depth), a.Copy))
 			}
-			roots := e.aliases(w, &g, of.Namespace, depth)
-			var out render.Artifact
-			for _, c := range a.Copy {
-				alias, from, _ := strings.Cut(strings.TrimPrefix(c.From, "@"), "/")
-				root, ok := roots[alias]
-				if !ok {
-					return holding{}
-				}
-				out.Copies = append(out.Copies, render.Copy{Root: root, From: from, Exclude: c.Exclude, Strategy: c.Strategy,
-					To: strings.TrimPrefix(strings.TrimPrefix(c.To, "@artifact"), "/")})
-			}
-			return holding{here: len(out.Copies) > 0, artifact: out}
 		}
 	}
-	return holding{}
+	if len(made) != 1 || len(made[0].Copies) == 0 {
+		return holding{} // none makes it, or none knows which
+	}
+	return holding{here: true, artifact: made[0]}
+}
+
+// copies are the steps of an artifact, each over a directory of this tree;
+// empty if that is not so for all of them.
+func (e *evaluator) copies(roots map[string]string, steps []copyStep) render.Artifact {
+	var out render.Artifact
+	for _, c := range steps {
+		alias, from, ok := strings.Cut(strings.TrimPrefix(c.From, "@"), "/")
+		root, known := roots[alias]
+		to, inside := strings.CutPrefix(c.To, "@artifact/")
+		if !ok || !known || !inside || !strings.HasPrefix(c.From, "@") {
+			return render.Artifact{}
+		}
+		out.Copies = append(out.Copies, render.Copy{Root: root, From: from, Exclude: c.Exclude, Strategy: c.Strategy, To: to})
+	}
+	return out
 }
 
 // aliases are the directories that a generator's sources stand for, of those
@@ -103,6 +110,9 @@ func (e *evaluator) aliases(w *world, g *generator, namespace string, depth int)
 	out := map[string]string{}
 	for _, s := range g.Spec.Sources {
 		h := e.holds(w, gitindex.Ref{Group: "source.toolkit.fluxcd.io", Kind: s.Kind, Namespace: or(s.Namespace, namespace), Name: s.Name}, depth-1)
+		if _, twice := out[s.Alias]; twice {
+			return nil // Flux takes neither
+		}
 		if h.here && len(h.artifact.Copies) == 0 {
 			out[s.Alias] = h.artifact.Root
 		}
@@ -121,7 +131,10 @@ func claimed(a *render.Artifact, p string) []string {
 	}
 	var out []string
 	for _, c := range a.Copies {
-		from, _, _ := strings.Cut(c.From, "*")
+		from := c.From
+		if i := strings.IndexAny(from, "*?[{"); i >= 0 {
+			from = from[:i]
+		}
 		if to := clean(c.To); within(p, to) || within(to, p) {
 			out = append(out, clean(path.Join(c.Root, from)))
 		}

@@ -49,6 +49,21 @@ func View(tree fs.FS, a render.Artifact) (fs.FS, error) {
 	return b.stage.packed(tree), nil
 }
 
+// Source is the name in the tree of a file of what View gave; "" if the file was
+// made of several, or is none.
+func Source(view fs.FS, name string) string {
+	switch v := view.(type) {
+	case sub:
+		return path.Join(v.root, name)
+	case *files:
+		if n := v.nodes[path.Clean(name)]; n != nil {
+			return n.source
+		}
+		return ""
+	}
+	return name
+}
+
 // below is one directory of the tree.
 func below(tree fs.FS, root string) (fs.FS, error) {
 	dir, err := directory(tree, root)

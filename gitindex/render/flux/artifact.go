@@ -67,6 +67,9 @@ func (k *kustomization) repository(src render.Sources) (*repository, error) {
 // artifact is the tree as source-controller packs it.
 func (k *kustomization) artifact(src render.Sources) (kustomize.Options, error) {
 	o := kustomize.Options{NoLinks: true, Encrypted: true, Builtins: true}
+	if k.whole {
+		return o, nil
+	}
 	r, err := k.repository(src)
 	if err != nil {
 		return o, err

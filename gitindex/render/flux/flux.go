@@ -74,7 +74,17 @@ func Build(src render.Sources, u render.Unit) (render.Output, error) { return st
 // it, an ExternalArtifact that copies from it.
 func BuildHere(src render.Sources, u render.Unit) (render.Output, error) { return start(src, u, true) }
 
-func start(src render.Sources, u render.Unit, here bool) (out render.Output, err error) {
+// BuildWhole is BuildHere for a tree that is the artifact itself, file by file:
+// nothing of it is left out.
+func BuildWhole(src render.Sources, u render.Unit) (render.Output, error) {
+	return startWith(src, u, func(k *kustomization) { k.here, k.whole = true, true })
+}
+
+func start(src render.Sources, u render.Unit, here bool) (render.Output, error) {
+	return startWith(src, u, func(k *kustomization) { k.here = here })
+}
+
+func startWith(src render.Sources, u render.Unit, settle func(*kustomization)) (out render.Output, err error) {
 	defer func() { // the libraries panic on some broken objects
 		if p := recover(); p != nil {
 			out, err = render.Output{}, fmt.Errorf("rendering a Kustomization panicked: %s", gitindex.Clean(fmt.Sprint(p), 200))
@@ -84,7 +94,7 @@ func start(src render.Sources, u render.Unit, here bool) (out render.Output, err
 	if err != nil {
 		return render.Output{}, err
 	}
-	k.here = here
+	settle(k)
 	out, err = k.build(src)
 	if err != nil {
 		return render.Output{}, fmt.Errorf("Kustomization %s/%s: %w", gitindex.Clean(k.Metadata.Namespace, 63), gitindex.Clean(k.Metadata.Name, 253), err)
@@ -154,8 +164,9 @@ type kustomization struct {
 		Name      string `json:"name"`
 		Namespace string `json:"namespace"`
 	} `json:"metadata"`
-	Spec spec `json:"spec"`
-	here bool // the source's content is known to be the tree
+	Spec  spec `json:"spec"`
+	here  bool // the source's content is known to be the tree
+	whole bool // and nothing of the tree is left out
 }
 
 type spec struct {

@@ -55,14 +55,30 @@ func buildFlux(src render.Sources, u render.Unit) (render.Output, error) {
 	if !u.Here {
 		return flux.Build(src, u)
 	}
-	if u.Artifact != nil {
-		files, err := artifact.View(src.Tree(), *u.Artifact)
-		if err != nil {
-			return render.Output{}, err
-		}
-		src = holding{src, files}
+	if u.Artifact == nil {
+		return flux.BuildHere(src, u)
 	}
-	return flux.BuildHere(src, u)
+	files, err := artifact.View(src.Tree(), *u.Artifact)
+	if err != nil {
+		return render.Output{}, err
+	}
+	build := flux.BuildHere
+	if len(u.Artifact.Copies) > 0 {
+		build = flux.BuildWhole
+	}
+	out, err := build(holding{src, files}, u)
+	for i := range out.Objects {
+		o := &out.Objects[i]
+		if o.Path = artifact.Source(files, o.Path); o.Path == "" {
+			o.Line, o.End = 0, 0
+		}
+	}
+	for i := range out.Problems {
+		if source := artifact.Source(files, out.Problems[i].Path); source != "" {
+			out.Problems[i].Path = source
+		}
+	}
+	return out, err
 }
 
 // holding are sources whose tree is what an artifact holds.
