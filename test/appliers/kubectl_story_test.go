@@ -83,7 +83,7 @@ func (l *lab) runsAs(a *actor, what string, args ...string) {
 	l.t.Helper()
 	out, err := a.kubectl(args...)
 	if err != nil {
-		l.t.Errorf("%s: %v\n%s", what, err, out)
+		l.t.Errorf("%s: %.1500v\n%.1500s", what, err, out)
 	}
 	a.tell(l.t, what)
 }

@@ -31,12 +31,15 @@ type exit struct {
 	code    int
 }
 
+func init() {
+	cmdutil.BehaviorOnFatal(func(message string, code int) { panic(exit{message, code}) })
+}
+
 // kubectl runs kubectl's own command in process, and returns what it printed.
 // An error is what kubectl itself would have printed last, or its exit code.
 func (a *actor) kubectl(args ...string) (out string, err error) {
 	var stdout, stderr bytes.Buffer
 	defer func() {
-		cmdutil.DefaultBehaviorOnFatal()
 		if r := recover(); r != nil {
 			e, ok := r.(exit)
 			if !ok {
@@ -46,7 +49,6 @@ func (a *actor) kubectl(args ...string) (out string, err error) {
 			err = fmt.Errorf("kubectl %s: exit %d: %s%s", strings.Join(args, " "), e.code, e.message, stderr.String())
 		}
 	}()
-	cmdutil.BehaviorOnFatal(func(message string, code int) { panic(exit{message, code}) })
 	root := a.kubectlCommand(genericiooptions.IOStreams{In: &bytes.Buffer{}, Out: &stdout, ErrOut: &stderr})
 	root.SetArgs(args)
 	if err := root.Execute(); err != nil {

@@ -55,11 +55,17 @@ type lab struct {
 	mapper  meta.RESTMapper
 }
 
-// newLab starts all but the webhooks. The Gate denies whatever the Origin does
-// not declare, everywhere.
+// newLab is a lab before the cluster that all stories share.
 func newLab(t *testing.T) *lab {
 	t.Helper()
-	l := &lab{t: t, plane: controlplane.ForTest(t, controlplane.Options{ControllerManager: true}), dir: t.TempDir(), files: map[string]string{}}
+	return newLabIn(t, controlplane.ForTest(t, controlplane.Options{ControllerManager: true}))
+}
+
+// newLabIn starts all but the webhooks. The Gate is to deny whatever the Origin
+// does not declare, everywhere.
+func newLabIn(t *testing.T, plane *controlplane.ControlPlane) *lab {
+	t.Helper()
+	l := &lab{t: t, plane: plane, dir: t.TempDir(), files: map[string]string{}}
 	config := l.plane.RESTConfig(controlplane.Admin)
 	config.WarningHandler = rest.NoWarnings{}
 	l.kube, l.dynamic = must(kubernetes.NewForConfig(config)), must(dynamic.NewForConfig(config))

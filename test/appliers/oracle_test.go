@@ -10,10 +10,13 @@ import (
 )
 
 // kustomize is what `kustomize build` prints for a directory of the checkout.
-func (l *lab) kustomize(dir string) (string, error) {
+func (l *lab) kustomize(dir string) (string, error) { return buildAt(l.path(dir)) }
+
+// buildAt is what it prints for a directory on disk.
+func buildAt(dir string) (string, error) {
 	options := krusty.MakeDefaultOptions()
 	options.LoadRestrictions = types.LoadRestrictionsNone
-	result, err := krusty.MakeKustomizer(options).Run(filesys.MakeFsOnDisk(), l.path(dir))
+	result, err := krusty.MakeKustomizer(options).Run(filesys.MakeFsOnDisk(), dir)
 	if err != nil {
 		return "", err
 	}
