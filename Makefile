@@ -47,10 +47,11 @@ interop-argocd: controlplane ## A real Argo CD before a real API server (test/in
 	GITWARD_INTEROP=argocd go test -count=1 -v -timeout 60m ./test/interop
 
 .PHONY: bench
-bench: ## Measure decisions, round trips and the index beside their goals (docs/benchmarks.md)
+bench: ## Measure decisions, round trips, the index and rendering beside their goals (docs/benchmarks.md)
 	@set -e; for pkg in $$(grep -rlE '^func Benchmark' --include='*_test.go' . | xargs -r -n1 dirname | sort -u); do \
 		go test -run '^$$' -bench . -cpu 1 "$$pkg"; done
 	go run ./test/bench/index $(ARGS)
+	go run ./test/bench/render
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz test for FUZZTIME (10s)
