@@ -13,7 +13,14 @@ type opener struct {
 	tool render.Tool
 	json json.RawMessage
 	from string // the unit or file that it was found in
+	at   spot   // its place in the tree
 	root string // the file, or the unit of the Origin, that the chain began with
+}
+
+// spot is a line of a file of the tree.
+type spot struct {
+	Path string
+	Line int
 }
 
 // opens says which tool acts on an object of a kind; "" for all that open

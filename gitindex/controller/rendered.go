@@ -131,6 +131,9 @@ func (b *builder) placeOf(r *rendering) string {
 func (b *builder) renderedForm(r *rendering, o *render.Object) gitindex.Manifest {
 	m := gitindex.Manifest{Recreate: r.recreates(o), Owner: r.owner(), Path: or(o.Path, orRoot(r.Unit.Path)), Line: o.Line, End: o.End, Unit: r.Unit.ID, Via: r.Via,
 		Level: r.Output.Level, Applier: r.Output.Applier, Hook: o.Hook, Bare: o.Bare, Holes: o.Holes, Live: o.Live}
+	if o.Path == "" && r.At.Path != "" { // of content from elsewhere: where that is asked for
+		m.Path, m.Line, m.End = r.At.Path, r.At.Line, r.At.Line
+	}
 	if m.Level == "" {
 		m.Level = gitindex.Rendered
 	}

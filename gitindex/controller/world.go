@@ -31,6 +31,7 @@ type rendering struct {
 	Error  string // why nothing of it is traceable; empty if it went well
 	// From and Root say through what the unit was opened: see opener.
 	From, Root string
+	At         spot // where its opener stands
 	// Via is the Origin whose object opened it, where that is another one.
 	Via string
 	// Passing says that the failure lies with the renderer, so that it may go
@@ -213,6 +214,7 @@ func (e *evaluator) open(w *world, r *roots) {
 type request struct {
 	unit       render.Unit
 	from, root string
+	at         spot
 	via        string
 	refused    string // why it is not rendered
 }
@@ -248,7 +250,7 @@ func (e *evaluator) wanted(w *world, units []render.Unit, fixed []opener) map[st
 			break
 		}
 		if d := e.dispose(w, o); d.ours {
-			wanted[id] = request{unit: d.unit, from: o.from, root: o.root, refused: d.refused}
+			wanted[id] = request{unit: d.unit, from: o.from, root: o.root, at: o.at, refused: d.refused}
 		}
 	}
 	return wanted
@@ -323,10 +325,16 @@ func (e *evaluator) render(src *sources, q request) *rendering {
 	q.unit.Repository = e.repository
 	for _, memo := range []map[string]*rendering{e.memo, e.also} {
 		if old := memo[q.unit.ID]; old != nil && q.refused == "" && old.answers(&q) && src.fits(old.Inputs) {
+			if old.At != q.at { // its opener only moved
+				moved := *old
+				moved.At = q.at
+				old = &moved
+				e.memo[q.unit.ID] = old
+			}
 			return old
 		}
 	}
-	r := &rendering{Unit: q.unit, Inputs: inputs{}, From: q.from, Root: q.root, Via: q.via, Error: q.refused}
+	r := &rendering{Unit: q.unit, Inputs: inputs{}, From: q.from, Root: q.root, At: q.at, Via: q.via, Error: q.refused}
 	if q.refused == "" {
 		e.rendered++
 		var err error
@@ -355,7 +363,7 @@ func sameUnit(a, b *render.Unit) bool {
 }
 
 func (r *rendering) same(o *rendering) bool {
-	if !sameUnit(&r.Unit, &o.Unit) || r.Error != o.Error || r.From != o.From || r.Root != o.Root || r.Via != o.Via ||
+	if !sameUnit(&r.Unit, &o.Unit) || r.Error != o.Error || r.From != o.From || r.Root != o.Root || r.At != o.At || r.Via != o.Via ||
 		!maps.Equal(r.Inputs, o.Inputs) || len(r.Output.Objects) != len(o.Output.Objects) {
 		return false
 	}
@@ -383,7 +391,7 @@ func (e *evaluator) openersOf(r *rendering) []opener {
 	var out []opener
 	for i := range r.Output.Objects {
 		if o, ok := e.opener(&r.Output.Objects[i], r.namespace()); ok {
-			o.from, o.root = r.Unit.ID, r.Root
+			o.from, o.root, o.at = r.Unit.ID, r.Root, spot{r.Output.Objects[i].Path, r.Output.Objects[i].Line}
 			out = append(out, o)
 		}
 	}
@@ -417,7 +425,7 @@ func (e *evaluator) fromFiles(v *version, files []string) ([]opener, map[gitinde
 		found := e.interesting(f, t.Blob)
 		for i := range found {
 			if o, ok := e.opener(&found[i], p.namespace); ok {
-				o.from, o.root = f, f
+				o.from, o.root, o.at = f, f, spot{f, found[i].Line}
 				openers = append(openers, o)
 				continue
 			}

@@ -53,7 +53,18 @@ var tools = map[render.Tool]builder{
 // knows that.
 func buildFlux(src render.Sources, u render.Unit) (render.Output, error) {
 	if !u.Here {
-		return flux.Build(src, u)
+		files, err := flux.Artifact(src, u)
+		if err != nil {
+			return render.Output{}, err
+		}
+		if files == nil {
+			return flux.Build(src, u)
+		}
+		out, err := flux.BuildHere(holding{src, files}, u)
+		for i := range out.Objects { // they stand nowhere in the tree
+			out.Objects[i].Path, out.Objects[i].Line, out.Objects[i].End = "", 0, 0
+		}
+		return out, err
 	}
 	if u.Artifact == nil {
 		return flux.BuildHere(src, u)
