@@ -305,6 +305,9 @@ func (b *builder) addressed(form gitindex.Manifest, o *render.Object, namespace 
 		m.APIVersion = schema.GroupVersion{Group: o.Group, Version: o.Version}.String()
 		m.Origin, m.Declared, m.Alternate = b.origin, o.Namespace, i > 0
 		raw, err := withNamespace(o.JSON, o.Namespace, ns)
+		if err == nil {
+			raw, err = withoutMarks(raw, form.Applier, form.Hook, form.Bare)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -43,6 +43,9 @@ func TestFluxOpensUnits(t *testing.T) {
 		!strings.Contains(string(e.Current[0].Raw), "red 3") || e.Current[0].Applier == nil || e.Current[0].Applier.FluxName != "apps" {
 		t.Fatalf("a is %+v; problems %v", e.Current, s.Problems)
 	}
+	if m := w.entry(s, "copied").Current; len(m) != 1 || strings.Contains(string(m[0].Raw), "another") || !strings.Contains(string(m[0].Raw), "team") {
+		t.Errorf("a label that Flux sets over is declared: %v", m)
+	}
 	apps := gitindex.Ref{Group: "kustomize.toolkit.fluxcd.io", Kind: "Kustomization", Namespace: "flux-system", Name: "apps"}
 	if e := s.Lookup(apps); e == nil || len(e.Current) != 1 || e.Current[0].Applier.FluxName != "flux-system" {
 		t.Errorf("the Kustomization apps is not applied by flux-system: %+v", e)
