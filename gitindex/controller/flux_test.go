@@ -34,6 +34,7 @@ func TestFluxOpensUnits(t *testing.T) {
 		"clusters/prod/vars.yaml":                      "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: vars, namespace: flux-system}\ndata: {size: \"3\"}\n",
 		"clusters/prod/apps.yaml":                      kustomization("apps", "./apps/prod", "  targetNamespace: shop\n  postBuild: {substitute: {color: red}, substituteFrom: [{kind: ConfigMap, name: vars}]}\n"),
 		"apps/prod/a.yaml":                             bare("a", "${color} ${size}"),
+		"apps/prod/copied.yaml":                        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: copied, labels: {kustomize.toolkit.fluxcd.io/name: another, team: a}}\n",
 		"apps/staging/a.yaml":                          bare("a", "staging"),
 	})
 	s := w.sync()
@@ -44,7 +45,7 @@ func TestFluxOpensUnits(t *testing.T) {
 		t.Fatalf("a is %+v; problems %v", e.Current, s.Problems)
 	}
 	if m := w.entry(s, "copied").Current; len(m) != 1 || strings.Contains(string(m[0].Raw), "another") || !strings.Contains(string(m[0].Raw), "team") {
-		t.Errorf("a label that Flux sets over is declared: %v", m)
+		t.Errorf("a label that Flux sets over is declared: %v; problems %v", m, s.Problems)
 	}
 	apps := gitindex.Ref{Group: "kustomize.toolkit.fluxcd.io", Kind: "Kustomization", Namespace: "flux-system", Name: "apps"}
 	if e := s.Lookup(apps); e == nil || len(e.Current) != 1 || e.Current[0].Applier.FluxName != "flux-system" {
