@@ -1,5 +1,7 @@
 package kustomize
 
+//lint:file-ignore SA1019 what kustomize calls deprecated is still written, read and applied
+
 import (
 	"errors"
 	"fmt"
