@@ -23,14 +23,14 @@ type holding struct {
 // ExternalArtifact by the ArtifactGenerator that makes it. A source that Git
 // does not declare at all is the one that the repository was first applied
 // from.
-func (e *evaluator) holds(w *world, ref gitindex.Ref, depth int) holding {
+func (e *evaluator) holds(objects lookups, ref gitindex.Ref, depth int) holding {
 	if root, ok := e.artifacts[ref]; ok {
 		return holding{here: true, artifact: render.Artifact{Root: root}}
 	}
-	declared := w.objects[ref]
+	declared := objects[ref]
 	switch {
 	case ref.Kind == "ExternalArtifact":
-		return e.generated(w, ref, depth)
+		return e.generated(objects, ref, depth)
 	case declared == nil:
 		return holding{here: true}
 	case ref.Kind != "GitRepository":
@@ -66,19 +66,19 @@ type copyStep struct {
 
 // generated finds the ArtifactGenerator that makes an ExternalArtifact, and
 // what it copies. All of it has to be of this tree.
-func (e *evaluator) generated(w *world, ref gitindex.Ref, depth int) holding {
+func (e *evaluator) generated(objects lookups, ref gitindex.Ref, depth int) holding {
 	if depth == 0 {
 		return holding{} // generators that feed on each other
 	}
 	var made []render.Artifact
-	for of, raw := range w.objects {
+	for of, raw := range objects {
 		var g generator
 		if of.Group != generatorGroup || of.Namespace != ref.Namespace || json.Unmarshal(raw, &g) != nil {
 			continue
 		}
 		for _, a := range g.Spec.Artifacts {
 			if a.Name == ref.Name {
-				made = append(made, e.copies(e.aliases(w, &g, of.Namespace, depth), a.Copy))
+				made = append(made, e.copies(e.aliases(objects, &g, of.Namespace, depth), a.Copy))
 			}
 		}
 	}
@@ -106,10 +106,10 @@ func (e *evaluator) copies(roots map[string]string, steps []copyStep) render.Art
 
 // aliases are the directories that a generator's sources stand for, of those
 // that are whole directories of this tree.
-func (e *evaluator) aliases(w *world, g *generator, namespace string, depth int) map[string]string {
+func (e *evaluator) aliases(objects lookups, g *generator, namespace string, depth int) map[string]string {
 	out := map[string]string{}
 	for _, s := range g.Spec.Sources {
-		h := e.holds(w, gitindex.Ref{Group: "source.toolkit.fluxcd.io", Kind: s.Kind, Namespace: or(s.Namespace, namespace), Name: s.Name}, depth-1)
+		h := e.holds(objects, gitindex.Ref{Group: "source.toolkit.fluxcd.io", Kind: s.Kind, Namespace: or(s.Namespace, namespace), Name: s.Name}, depth-1)
 		if _, twice := out[s.Alias]; twice {
 			return nil // Flux takes neither
 		}

@@ -40,7 +40,13 @@ const absent = "-"
 type sources struct {
 	tree     *version
 	outside  outside
-	declares func(gitindex.Ref) json.RawMessage
+	declared lookups
+}
+
+// seeing are the sources with these objects declared.
+func (s sources) seeing(objects lookups) *sources {
+	s.declared = objects
+	return &s
 }
 
 // fits reports whether everything that was read would be found again.
@@ -72,7 +78,7 @@ func (s *sources) print(i input) string {
 	case base:
 		return or(s.outside.BasePin(i.Name), unpinned)
 	case declared:
-		return printOf(s.declares(refOf(i.Name)))
+		return printOf(s.declared[refOf(i.Name)])
 	}
 	return ""
 }
@@ -177,7 +183,7 @@ func (r *recorder) Base(url string) (fs.FS, render.Pin, error) {
 
 // Declared gives an object of the same version of the Origin.
 func (r *recorder) Declared(ref gitindex.Ref) (json.RawMessage, error) {
-	o := r.declares(ref)
+	o := r.declared[ref]
 	r.note(declared, nameOf(ref), printOf(o))
 	return o, nil
 }

@@ -15,6 +15,7 @@ type opener struct {
 	from string // the unit or file that it was found in
 	at   spot   // its place in the tree
 	root string // the file, or the unit of the Origin, that the chain began with
+	via  string // the Origin whose object began the chain, where that is another one
 }
 
 // spot is a line of a file of the tree.

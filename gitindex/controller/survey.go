@@ -152,7 +152,9 @@ func (e *evaluator) kustomization(blob object.ID) kustomizationFile {
 }
 
 // claim is a directory that an opened unit renders. What lies in it does not
-// count by itself: the opener says how it is rendered.
+// count by itself: the opener says how it is rendered. An opener of another
+// Origin claims nothing: its people may neither silence these, nor have Git seem
+// to have given an object up.
 type claim struct {
 	Dir, Root string
 }
@@ -161,7 +163,7 @@ func (e *evaluator) claimsOf(w *world) []claim {
 	var out []claim
 	for _, id := range slices.Sorted(maps.Keys(w.renderings)) {
 		r := w.renderings[id]
-		if r.Unit.Opener == nil || r.Error != "" && len(r.Inputs) == 0 {
+		if r.Unit.Opener == nil || r.Via != "" || r.Error != "" && len(r.Inputs) == 0 {
 			continue
 		}
 		o := opener{tool: r.Unit.Tool, json: r.Unit.Opener}

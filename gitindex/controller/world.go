@@ -2,6 +2,7 @@ package controller
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -49,10 +50,23 @@ type world struct {
 	problems   []gitindex.Problem
 	opened     []Opened // units whose content is in other repositories
 
-	objects map[gitindex.Ref]json.RawMessage // those that renderings may look up
+	objects map[string]lookups // by the Origin that opened: see view
 	owned   map[string]render.Tool           // the directories that are a tool's
 	claims  []claim
 	parts   parts
+}
+
+// lookups are objects that renderings may ask for.
+type lookups map[gitindex.Ref]json.RawMessage
+
+// view is what the units that an Origin opened may look up: what this one
+// declares, and what that one's units make of it. What a neighbour makes is
+// nothing that this Origin's own units see: it can change all that it renders.
+func (w *world) view(via string) lookups {
+	if v, ok := w.objects[via]; ok {
+		return v
+	}
+	return w.objects[""]
 }
 
 // readsAsItStands reports whether a file of a part counts by itself.
@@ -185,16 +199,16 @@ func (r *roots) without(w *world) *roots {
 func (e *evaluator) open(w *world, r *roots) {
 	w.plain, w.renderings = r.files, map[string]*rendering{}
 	defer func() { w.problems = append(w.problems, r.problems...) }()
-	src := &sources{tree: w.version, outside: e.outsides.at(w.version), declares: func(ref gitindex.Ref) json.RawMessage { return w.objects[ref] }}
+	src := sources{tree: w.version, outside: e.outsides.at(w.version)}
 	fixed, standing := e.fromFiles(w.version, r.files)
-	w.objects = standing
+	w.objects = map[string]lookups{"": standing}
 	for round := 0; ; round++ {
 		w.problems, w.opened = nil, nil
 		wanted := e.wanted(w, r.units, fixed)
 		changed := len(wanted) != len(w.renderings)
 		next := make(map[string]*rendering, len(wanted))
 		for _, id := range slices.Sorted(maps.Keys(wanted)) {
-			next[id] = e.render(src, wanted[id])
+			next[id] = e.render(src.seeing(w.view(wanted[id].via)), wanted[id])
 			changed = changed || next[id] != w.renderings[id]
 		}
 		w.renderings = next
@@ -219,41 +233,62 @@ type request struct {
 	refused    string // why it is not rendered
 }
 
-// wanted are the units of the roots and all that the objects at hand open.
-func (e *evaluator) wanted(w *world, units []render.Unit, fixed []opener) map[string]request {
-	wanted := map[string]request{}
+// wanted are the units of the roots and all that the objects at hand open. What
+// neighbours open comes last: it takes neither name nor room from what is here.
+func (e *evaluator) wanted(w *world, units []render.Unit, fixed []opener) requests {
+	wanted := requests{}
 	for _, u := range units {
 		wanted[u.ID] = request{unit: u, root: u.ID}
 	}
-	for _, o := range e.neighbours.Opened {
-		wanted[o.Unit.ID] = request{unit: o.Unit, from: "Origin " + o.By, root: "Origin " + o.By, via: o.By}
-	}
 	openers := slices.Clone(fixed)
-	for _, id := range slices.Sorted(maps.Keys(w.renderings)) {
-		r := w.renderings[id]
+	for _, r := range ownFirst(w.renderings) {
 		openers = append(openers, e.openersOf(r)...)
 	}
-	slices.SortStableFunc(openers, func(a, b opener) int { return strings.Compare(a.id(), b.id()) })
+	slices.SortStableFunc(openers, func(a, b opener) int {
+		return cmp.Or(strings.Compare(a.via, b.via), strings.Compare(a.id(), b.id()))
+	})
+	foreign := slices.IndexFunc(openers, func(o opener) bool { return o.via != "" })
+	if foreign < 0 {
+		foreign = len(openers)
+	}
+	e.want(w, wanted, openers[:foreign])
+	for _, o := range e.neighbours.Opened {
+		wanted.add(request{unit: o.Unit, from: "Origin " + o.By, root: "Origin " + o.By, via: o.By})
+	}
+	e.want(w, wanted, openers[foreign:])
+	return wanted
+}
+
+// want adds the units that openers open.
+func (e *evaluator) want(w *world, wanted requests, openers []opener) {
 	for i := range openers {
 		o := &openers[i]
-		id := o.id()
-		if old, twice := wanted[id]; twice {
-			// One object from two places with two contents: either may be what the
-			// applier sees, so neither is taken for it.
-			if !bytes.Equal(old.unit.Opener, o.json) {
-				old.refused = fmt.Sprintf("is declared differently in %s and in %s", old.from, o.from)
-				wanted[id] = old
-			}
-			continue
-		}
-		if len(wanted) == mostUnits {
-			break
-		}
-		if d := e.dispose(w, o); d.ours {
-			wanted[id] = request{unit: d.unit, from: o.from, root: o.root, at: o.at, refused: d.refused}
+		if _, twice := wanted[o.id()]; twice {
+			wanted.add(request{unit: render.Unit{ID: o.id(), Opener: o.json}, from: o.from, via: o.via})
+		} else if d := e.dispose(w, o); d.ours {
+			wanted.add(request{unit: d.unit, from: o.from, root: o.root, at: o.at, via: o.via, refused: d.refused})
 		}
 	}
-	return wanted
+}
+
+// requests are by unit.
+type requests map[string]request
+
+// add adds a request. One object from two places with two contents: either may
+// be what the applier sees, so neither is taken for it; but no neighbour's
+// stands against one of the Origin's own.
+func (wanted requests) add(q request) {
+	old, twice := wanted[q.unit.ID]
+	switch {
+	case !twice && len(wanted) >= mostUnits:
+		q.refused = fmt.Sprintf("is one of more than %d units that the Origin has", mostUnits)
+	case twice && (old.via != q.via && old.via == "" || bytes.Equal(old.unit.Opener, q.unit.Opener)):
+		return
+	case twice:
+		old.refused = fmt.Sprintf("is declared differently in %s and in %s", old.from, q.from)
+		q = old
+	}
+	wanted[q.unit.ID] = q
 }
 
 // disposition is what becomes of an opener.
@@ -276,7 +311,7 @@ func (e *evaluator) dispose(w *world, o *opener) disposition {
 		switch {
 		case c.chart: // is pinned by itself
 		case c.object.Kind != "":
-			h = e.holds(w, c.object, 3)
+			h = e.holds(w.view(o.via), c.object, 3)
 		case c.repoURL != "" && !e.repository.Holds(c.repoURL, c.revision):
 			h = holding{url: c.repoURL, branch: c.revision}
 		}
@@ -292,6 +327,11 @@ func (e *evaluator) dispose(w *world, o *opener) disposition {
 		}
 		if len(contents) > 1 {
 			return disposition{unit: u, ours: true, refused: "takes part of its content from " + whereabouts(h.url, h.branch) + ", which is not what this Origin tracks"}
+		}
+		if o.via != "" {
+			w.problems = append(w.problems, gitindex.Problem{Path: o.from, Message: fmt.Sprintf(
+				"%s takes its content from %s: what an object of Origin %s opened opens nothing in a third repository", o.id(), whereabouts(h.url, h.branch), o.via)})
+			return disposition{}
 		}
 		u.Here = true
 		w.opened = append(w.opened, Opened{Unit: u, URL: h.url, Branch: h.branch})
@@ -391,7 +431,7 @@ func (e *evaluator) openersOf(r *rendering) []opener {
 	var out []opener
 	for i := range r.Output.Objects {
 		if o, ok := e.opener(&r.Output.Objects[i], r.namespace()); ok {
-			o.from, o.root, o.at = r.Unit.ID, r.Root, spot{r.Output.Objects[i].Path, r.Output.Objects[i].Line}
+			o.from, o.root, o.via, o.at = r.Unit.ID, r.Root, r.Via, spot{r.Output.Objects[i].Path, r.Output.Objects[i].Line}
 			out = append(out, o)
 		}
 	}
@@ -413,9 +453,9 @@ func (e *evaluator) opener(o *render.Object, ns string) (opener, bool) {
 
 // fromFiles reads, of the files that are read as they stand, what opens units
 // and what may be looked up.
-func (e *evaluator) fromFiles(v *version, files []string) ([]opener, map[gitindex.Ref]json.RawMessage) {
+func (e *evaluator) fromFiles(v *version, files []string) ([]opener, lookups) {
 	var openers []opener
-	objects := map[gitindex.Ref]json.RawMessage{}
+	objects := lookups{}
 	for _, f := range files {
 		t, ok := v.touch(f)
 		if !ok || unreadableMode(t.Mode) != "" {
@@ -435,7 +475,7 @@ func (e *evaluator) fromFiles(v *version, files []string) ([]opener, map[gitinde
 	return openers, objects
 }
 
-func (e *evaluator) keep(objects map[gitindex.Ref]json.RawMessage, o *render.Object, ns string) {
+func (e *evaluator) keep(objects lookups, o *render.Object, ns string) {
 	if !lookedUp(o.Group, o.Kind) {
 		return
 	}
@@ -460,16 +500,27 @@ func (e *evaluator) interesting(path string, blob object.ID) []render.Object {
 }
 
 // lookups are the objects that renderings may ask for: those of the files, and
-// those that units rendered.
-func (e *evaluator) lookups(standing map[gitindex.Ref]json.RawMessage, renderings map[string]*rendering) map[gitindex.Ref]json.RawMessage {
-	out := maps.Clone(standing)
-	for _, id := range slices.Sorted(maps.Keys(renderings)) {
-		r := renderings[id]
+// those that units rendered; by the Origin that opened the units that ask.
+func (e *evaluator) lookups(standing lookups, renderings map[string]*rendering) map[string]lookups {
+	out := map[string]lookups{"": maps.Clone(standing)}
+	for _, r := range ownFirst(renderings) {
+		if out[r.Via] == nil {
+			out[r.Via] = maps.Clone(out[""])
+		}
 		for i := range r.Output.Objects {
 			if o := &r.Output.Objects[i]; len(o.Holes) == 0 {
-				e.keep(out, o, r.namespace())
+				e.keep(out[r.Via], o, r.namespace())
 			}
 		}
 	}
+	return out
+}
+
+// ownFirst lists renderings by name, those that a neighbour opened last.
+func ownFirst(renderings map[string]*rendering) []*rendering {
+	out := slices.Collect(maps.Values(renderings))
+	slices.SortFunc(out, func(a, b *rendering) int {
+		return cmp.Or(strings.Compare(a.Via, b.Via), strings.Compare(a.Unit.ID, b.Unit.ID))
+	})
 	return out
 }
