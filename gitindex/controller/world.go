@@ -50,8 +50,8 @@ type world struct {
 	problems   []gitindex.Problem
 	opened     []Opened // units whose content is in other repositories
 
-	objects map[string]lookups // by the Origin that opened: see view
-	owned   map[string]render.Tool           // the directories that are a tool's
+	objects map[string]lookups     // by the Origin that opened: see view
+	owned   map[string]render.Tool // the directories that are a tool's
 	claims  []claim
 	parts   parts
 }
@@ -205,21 +205,44 @@ func (e *evaluator) open(w *world, r *roots) {
 	for round := 0; ; round++ {
 		w.problems, w.opened = nil, nil
 		wanted := e.wanted(w, r.units, fixed)
-		changed := len(wanted) != len(w.renderings)
 		next := make(map[string]*rendering, len(wanted))
 		for _, id := range slices.Sorted(maps.Keys(wanted)) {
 			next[id] = e.render(src.seeing(w.view(wanted[id].via)), wanted[id])
-			changed = changed || next[id] != w.renderings[id]
 		}
+		own, foreign := changed(w.renderings, next)
 		w.renderings = next
 		w.objects = e.lookups(standing, next)
-		if !changed {
+		if !own && !foreign {
 			return
 		}
 		if round == mostRounds {
-			w.problems = append(w.problems, gitindex.Problem{Message: "the Flux and Argo CD objects of the repository open each other without end; what they open is left out"})
-			w.renderings = map[string]*rendering{}
+			w.endless(own)
 			return
+		}
+	}
+}
+
+// changed reports whether renderings differ, of those that the Origin opens
+// itself, and of those that a neighbour does.
+func changed(a, b map[string]*rendering) (own, foreign bool) {
+	for _, ab := range [][2]map[string]*rendering{{a, b}, {b, a}} {
+		for id, r := range ab[0] {
+			if ab[1][id] != r {
+				own, foreign = own || r.Via == "", foreign || r.Via != ""
+			}
+		}
+	}
+	return own, foreign
+}
+
+// endless gives up what is opened, since nobody knows what that is; only what
+// neighbours open, if it is theirs that does not end.
+func (w *world) endless(own bool) {
+	w.problems = append(w.problems, gitindex.Problem{Message: "the Flux and Argo CD objects of the repository open each other without end; what they open is left out"})
+	for id, r := range w.renderings {
+		if r.From != "" && (own || r.Via != "") {
+			w.renderings[id] = &rendering{Unit: r.Unit, Inputs: r.Inputs, From: r.From, Root: r.Root, At: r.At, Via: r.Via,
+				Error: "is one of objects that open each other without end", Passing: true}
 		}
 	}
 }
