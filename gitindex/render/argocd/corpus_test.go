@@ -115,6 +115,9 @@ func (o *outcomes) ok(kind string) int { return o.kinds[kind+": ok"] }
 // built with kustomize, each ApplicationSet in it expanded, each Application of
 // the tree built.
 func TestInfraDeployments(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out by -short: whole real repositories, for many seconds")
+	}
 	root := corpus(t, "infra-deployments")
 	tree := os.DirFS(root)
 	src := checkout{Alone: render.Alone{FS: tree}, repository: "github.com/redhat-appstudio/infra-deployments"}
@@ -310,6 +313,9 @@ func wanted(t *testing.T, set json.RawMessage) []Cluster {
 // The files that hold image tags and chart versions have no ending and are not
 // in the corpus: the test puts some there.
 func TestGOVUK(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out by -short: whole real repositories, for many seconds")
+	}
 	tree := copied(t, corpus(t, "govuk-helm-charts"))
 	src := checkout{Alone: render.Alone{FS: tree}, repository: "github.com/alphagov/govuk-helm-charts"}
 	all := newOutcomes(t)

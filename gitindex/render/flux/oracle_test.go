@@ -262,6 +262,9 @@ func pretendDecrypted(v any, secret bool, below string) any {
 // library makes of it: the same objects, value by value; where they differ, a
 // hole must stand that takes the value.
 func TestOracle(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out by -short: whole real repositories, for many seconds")
+	}
 	root := corpus(t)
 	entries, err := os.ReadDir(filepath.Join(root, "flux"))
 	if err != nil {
@@ -431,6 +434,9 @@ const wide = `{"apiVersion":"kustomize.toolkit.fluxcd.io/v1","kind":"Kustomizati
 // TestOracleWide gives such a Kustomization to directories of other repositories,
 // whether they have a kustomization or not.
 func TestOracleWide(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out by -short: whole real repositories, for many seconds")
+	}
 	root := corpus(t)
 	for tree, stride := range map[string]int{"kustomize/gitops-catalog": 5, "kustomize/kubeflow-manifests": 13, "manifests/microservices-demo": 2, "flux/flux2-multi-tenancy": 2} {
 		t.Run(path.Base(tree), func(t *testing.T) {

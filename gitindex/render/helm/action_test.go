@@ -127,6 +127,9 @@ func same(t *testing.T, rel *releasev1.Release, got []render.Object) {
 // TestCorpusAgainstHelm renders the corpus's charts with each of their values
 // files, and with Helm's own action beside it.
 func TestCorpusAgainstHelm(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out by -short: whole real repositories, for many seconds")
+	}
 	root := corpus(t)
 	done, total := 0, 0
 	for _, row := range expectations(t, root) {

@@ -97,6 +97,9 @@ func sumOfTrees(t *testing.T, b *Built) string {
 // TestCorpus holds every kustomization of the corpus against what upstream
 // made of it: the same objects, or the same inability.
 func TestCorpus(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out by -short: whole real repositories, for many seconds")
+	}
 	root := corpus(t)
 	count, total, located := map[string]int{}, 0, 0
 	for _, r := range rows(t, root) {
