@@ -50,6 +50,7 @@ type comparison struct {
 func (t *tracing) compare(s *subject, m *gitindex.Manifest, want map[string]any, declared func() any) *comparison {
 	c := &comparison{tracing: t, subject: s, manifest: m, want: want, declared: declared}
 	c.run(want)
+	c.grants()
 	return c
 }
 

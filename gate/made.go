@@ -22,7 +22,42 @@ func (t *tracing) made(ref gitindex.Ref) []candidate {
 	case "HelmChart.source.toolkit.fluxcd.io":
 		return t.charts(ref)
 	}
-	return t.named(ref)
+	return t.hooks(ref)
+}
+
+// keptNote marks a difference that takes away what Git has no say about.
+const keptNote = "kept"
+
+// keepsRest finds what the request takes away of an object that Git says only a
+// part of: a Namespace that was there, and whose labels keep its Pods in bounds.
+func (c *comparison) keepsRest() {
+	for _, field := range []string{"labels", "annotations", "finalizers"} {
+		was := dig(c.subject.old, "metadata", field)
+		now, git := named(dig(c.subject.new, "metadata", field)), named(dig(c.want, "metadata", field))
+		for name, old := range named(was) {
+			if at(now, name) != absent || at(git, name) != absent {
+				continue
+			}
+			_, isMap := was.(map[string]any)
+			c.path = []segment{{name: "metadata"}, {name: field}, {name: name, item: !isMap}}
+			if v := (values{old, absent, absent}); !c.explained(v) {
+				c.violations = append(c.violations, Difference{Path: pathText(c.path), Old: old, New: absent, Want: absent, Note: keptNote})
+			}
+		}
+	}
+	c.path = nil
+}
+
+// named is a map, or a list of names as one.
+func named(v any) map[string]any {
+	if m, ok := v.(map[string]any); ok {
+		return m
+	}
+	m := map[string]any{}
+	for _, item := range asList(v) {
+		m[text(item)] = true
+	}
+	return m
 }
 
 const argoSyncOptions = "argocd.argoproj.io/sync-options"
@@ -38,7 +73,7 @@ func (t *tracing) created(ref gitindex.Ref) []candidate {
 			continue
 		}
 		for _, m := range s.Creators(ref.Name) {
-			c := candidate{manifest: namespaceOf(ref, m)}
+			c := candidate{manifest: namespaceOf(ref, m), beside: true}
 			if !source.Fills(ref) || !t.vouched(m, ref) {
 				c.refused = WrongNamespace
 			}
@@ -150,9 +185,9 @@ func chartOf(ref gitindex.Ref, m *gitindex.Manifest) *gitindex.Manifest {
 // the revision, the phase and the time (gitops-engine, pkg/sync/sync_context.go).
 var hookSuffix = regexp.MustCompile(`^[0-9a-z.+]{0,7}-(presync|sync|postsync|syncfail|predelete|postdelete)-[0-9]{9,11}$`)
 
-// named lists the hooks without a name that Argo CD would give this one. They are
+// hooks lists the hooks without a name that Argo CD would give this one. They are
 // indexed without it.
-func (t *tracing) named(ref gitindex.Ref) []candidate {
+func (t *tracing) hooks(ref gitindex.Ref) []candidate {
 	if n := len(ref.Name); n < 12 || ref.Name[n-1] < '0' || ref.Name[n-1] > '9' {
 		return nil
 	}

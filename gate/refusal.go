@@ -151,8 +151,7 @@ func originStale(req *Request, s *gitindex.Snapshot, age time.Duration) *Refusal
 		Do:    "kubectl get origin " + s.Origin + " says why Git is out of reach"}
 }
 
-func stillInGit(ref gitindex.Ref, e *gitindex.Entry) *Refusal {
-	m := e.Current[0]
+func stillInGit(ref gitindex.Ref, m *gitindex.Manifest, e *gitindex.Entry) *Refusal {
 	r := &Refusal{Kind: StillInGit,
 		Head: fmt.Sprintf("%s is still in Git (%s) and cannot be deleted here", gitindex.Clean(ref.String(), 100), m.Place()),
 		Do:   "remove it in Git; the applier will delete it"}
@@ -292,8 +291,8 @@ func held(c *gitindex.Commit) string {
 func (t *tracing) unsure(ref gitindex.Ref) *gitindex.Manifest {
 	for i := range t.rule.Origins {
 		source := &t.rule.Origins[i]
-		if e := t.view.Index[source.Origin].Lookup(ref); e != nil && len(e.Unsure) > 0 && source.Fills(ref) {
-			return e.Unsure[0]
+		if m := t.perhaps(source, t.view.Index[source.Origin].Lookup(ref), ref); m != nil {
+			return m
 		}
 	}
 	return nil

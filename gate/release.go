@@ -309,13 +309,14 @@ func objectsOf(manifest string) ([]map[string]any, error) {
 	}
 }
 
+// itemsOf are the objects of a list, which is whatever has items, of any kind
+// (apimachinery, pkg/apis/meta/v1/unstructured/helpers.go).
 func itemsOf(obj map[string]any) []map[string]any {
-	items, ok := obj["items"].([]any)
-	if !ok || !strings.HasSuffix(text(obj["kind"]), "List") {
+	if _, ok := obj["items"]; !ok {
 		return []map[string]any{obj}
 	}
 	var all []map[string]any
-	for _, i := range items {
+	for _, i := range asList(obj["items"]) {
 		item, _ := i.(map[string]any) // nil is an object without a kind, and no release's
 		all = append(all, item)
 	}

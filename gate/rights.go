@@ -1,6 +1,10 @@
 package gate
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/gitward/gitward/gitindex"
+)
 
 // kubectl auth reconcile, which Argo CD runs for roles and bindings before it
 // applies them, only ever adds: it appends to the live rules those of Git that
@@ -10,6 +14,26 @@ import "slices"
 // that stays is drift.
 
 const rbacGroup = "rbac.authorization.k8s.io"
+
+// grants finds that a request gives a subject a role that Git does not: the live
+// binding's is another than Git's, and can only be made anew. That each half was
+// there before, or is Git's, does not make the whole Git's.
+func (c *comparison) grants() {
+	s := c.subject
+	if s.old == nil || !isBinding(s.ref) || equal(at(s.new, "roleRef"), at(c.want, "roleRef")) {
+		return
+	}
+	for _, subject := range asList(at(s.new, "subjects")) {
+		if !names(asList(at(s.old, "subjects")), subject) {
+			c.violations = append(c.violations, Difference{Path: "roleRef", Old: at(s.old, "roleRef"), New: at(s.new, "roleRef"), Want: at(c.want, "roleRef")})
+			return
+		}
+	}
+}
+
+func isBinding(ref gitindex.Ref) bool {
+	return ref.Group == rbacGroup && (ref.Kind == "RoleBinding" || ref.Kind == "ClusterRoleBinding")
+}
 
 // adds reports a request that appends Git's own to a list of rules or subjects.
 func (c *comparison) adds(v values) bool {

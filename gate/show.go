@@ -18,6 +18,8 @@ func shown(ref gitindex.Ref, d Difference) (git, you string) {
 		return "left open there, within limits", redacted(d.New)
 	case d.Note == hiddenNote:
 		return redacted(d.Want), redacted(d.New)
+	case d.Note == keptNote:
+		return "leaves it as it is", "take it away"
 	case d.Note == "order":
 		return "in this order: " + order(ref, d, d.Want), "in this order: " + order(ref, d, d.New)
 	case confidential(ref, d.Path):

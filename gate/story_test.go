@@ -68,6 +68,7 @@ type storyGate struct {
 // commit that it names.
 type storyUnit struct {
 	Object, Commit       string // "Deployment shop/web", "8b1d44e"
+	Nth                  int    // of the objects of one name in that commit; 0: each
 	Unit                 string
 	Level                gitindex.Level
 	Applier              *gitindex.Applier
@@ -80,8 +81,8 @@ type storyUnit struct {
 	Unsure               bool   // the unit cannot be rendered now
 }
 
-func (u *storyUnit) over(m *gitindex.Manifest) {
-	if u.Object != "" && u.Object != m.Ref.String() || !strings.HasPrefix(m.Commit.ID, u.Commit) {
+func (u *storyUnit) over(m *gitindex.Manifest, nth int) {
+	if u.Object != "" && u.Object != m.Ref.String() || !strings.HasPrefix(m.Commit.ID, u.Commit) || u.Nth != 0 && u.Nth != nth {
 		return
 	}
 	m.Unit, m.Level, m.Hook, m.Bare, m.Recreate, m.Holes, m.Live, m.Owner = u.Unit, u.Level, u.Hook, u.Bare, u.Recreate, u.Holes, u.Live, u.Owner
@@ -458,12 +459,14 @@ func addCommit(t *testing.T, snap *gitindex.Snapshot, schemas *canonical.Schemas
 	for _, p := range problems {
 		t.Fatal(p)
 	}
+	seenHere := map[gitindex.Ref]int{}
 	for _, o := range objects {
 		m := &gitindex.Manifest{Ref: gitindex.Ref{Group: o.Group, Kind: o.Kind, Namespace: o.Namespace, Name: o.Name},
 			APIVersion: apiVersion(o.Group, o.Version), Origin: "platform", Path: "clusters/prod/web.yaml", Line: o.Line, End: o.End,
 			Raw: o.JSON, Commit: c, Applier: applier}
+		seenHere[m.Ref]++
 		for i := range units {
-			units[i].over(m)
+			units[i].over(m, seenHere[m.Ref])
 		}
 		canonical, err := schemas.Canonical(o.JSON, o.Version)
 		if err != nil {

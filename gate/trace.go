@@ -25,6 +25,9 @@ type candidate struct {
 	past     *gitindex.Past // set when a newer commit superseded it
 	// why it may not count; empty when it may
 	refused Refused
+	// beside says that it declares something beside what is there, and nothing of
+	// the rest: what of that goes away, it does not explain
+	beside bool
 }
 
 // decide picks the rule for the request's verb. What has none is refused by
@@ -171,6 +174,9 @@ func (t *tracing) hold(s *subject, c candidate) finding {
 		}
 		return declared
 	})
+	if c.beside {
+		f.comparison.keepsRest()
+	}
 	return f
 }
 

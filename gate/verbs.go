@@ -226,13 +226,13 @@ func (t *tracing) removal(ref gitindex.Ref, old map[string]any) Decision {
 		source := &t.rule.Origins[i]
 		s := t.view.Index[source.Origin]
 		e := s.Lookup(ref)
-		if e != nil && len(e.Current) > 0 && source.Fills(ref) {
-			if anew = t.recreated(ref, old, e.Current); anew == nil {
-				return Decision{Refusal: stillInGit(ref, e), Manifest: e.Current[0]}
+		if current := t.declaring(source, e, ref); len(current) > 0 {
+			if anew = t.recreated(ref, old, current); anew == nil {
+				return Decision{Refusal: stillInGit(ref, current[0], e), Manifest: current[0]}
 			}
 		}
-		if e != nil && len(e.Unsure) > 0 && source.Fills(ref) {
-			return Decision{Refusal: perhapsInGit(ref, e.Unsure[0]), Manifest: e.Unsure[0]}
+		if m := t.perhaps(source, e, ref); m != nil {
+			return Decision{Refusal: perhapsInGit(ref, m), Manifest: m}
 		}
 		removed = removed || e != nil && len(e.Past) > 0
 		if r := takesAlong(source, s, ref, old); r != nil {
@@ -249,6 +249,27 @@ func (t *tracing) removal(ref gitindex.Ref, old map[string]any) Decision {
 		return Decision{Refusal: ownDeletion(ref)}
 	}
 	return Decision{Reason: NotDeclared}
+}
+
+// declaring lists the current manifests of an Origin that may declare the object.
+func (t *tracing) declaring(source *Source, e *gitindex.Entry, ref gitindex.Ref) []*gitindex.Manifest {
+	if e == nil || !source.Fills(ref) {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(e.Current), func(m *gitindex.Manifest) bool { return !t.vouched(m, ref) })
+}
+
+// perhaps is one of those that may still declare it, but are not known now.
+func (t *tracing) perhaps(source *Source, e *gitindex.Entry, ref gitindex.Ref) *gitindex.Manifest {
+	if e == nil || !source.Fills(ref) {
+		return nil
+	}
+	for _, m := range e.Unsure {
+		if t.vouched(m, ref) {
+			return m
+		}
+	}
+	return nil
 }
 
 // isOwnKind reports what Gitward itself decides by. Its deletion would open the
@@ -297,10 +318,7 @@ func jobIsOver(old map[string]any) bool {
 	if dig(old, "spec", "ttlSecondsAfterFinished") == absent {
 		return false
 	}
-	return slices.ContainsFunc(asList(dig(old, "status", "conditions")), func(c any) bool {
-		kind := text(at(c, "type"))
-		return (kind == "Complete" || kind == "Failed") && at(c, "status") == any("True")
-	})
+	return hasCondition(old, "Complete") || hasCondition(old, "Failed")
 }
 
 // takesAlong refuses the deletion of what others live in: with a Namespace go
