@@ -14,7 +14,7 @@ import (
 // other until in ends. Nothing but in and out is open to it.
 func Serve(in io.Reader, out io.Writer, memory int) error {
 	debug.SetMemoryLimit(int64(memory) * 3 / 4)
-	debug.SetGCPercent(200) // a child holds little, and collects less often for it
+	debug.SetGCPercent(200)       // a child holds little, and collects less often for it
 	debug.SetMaxStack(memory / 8) // so that endless recursion is told from want of memory
 	if err := sandbox.Enter(memory); err != nil {
 		return fmt.Errorf("locking the renderer in: %w", err)
