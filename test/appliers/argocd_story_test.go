@@ -49,7 +49,8 @@ spec:
     path: argo-kustomize
     kustomize: {namePrefix: pre-, images: ["registry.example.org/web:8"], commonLabels: {team: shop}}
   destination: {server: "https://kubernetes.default.svc", namespace: argo-kustomize}
-  syncPolicy: {syncOptions: [CreateNamespace=true, ServerSideApply=true]}
+  ignoreDifferences: [{group: apps, kind: Deployment, jsonPointers: [/spec/replicas]}]
+  syncPolicy: {syncOptions: [CreateNamespace=true, ServerSideApply=true, RespectIgnoreDifferences=true]}
 `,
 		"cluster/chart.yaml": `apiVersion: argoproj.io/v1alpha1
 kind: Application
@@ -64,6 +65,19 @@ spec:
   destination: {server: "https://kubernetes.default.svc", namespace: argo-chart}
   syncPolicy: {syncOptions: [CreateNamespace=true, Replace=true]}
 `,
+		"cluster/set.yaml": `apiVersion: argoproj.io/v1alpha1
+kind: ApplicationSet
+metadata: {name: teams, namespace: argocd}
+spec:
+  generators: [{list: {elements: [{team: red}]}}]
+  template:
+    metadata: {name: "team-{{team}}"}
+    spec:
+      project: default
+      source: {repoURL: "REPOSITORY", targetRevision: main, path: "argo-teams/{{team}}"}
+      destination: {server: "https://kubernetes.default.svc", namespace: argo-directory}
+`,
+		"argo-teams/red/settings.yaml":      "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: red}\ndata: {a: b}\n",
 		"argo-directory/web.yaml":           deployment("web", "", "registry.example.org/web:1"),
 		"argo-directory/settings.yaml":      "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {apple: red}\n",
 		"argo-directory/secret.yaml":        "apiVersion: v1\nkind: Secret\nmetadata: {name: token}\nstringData: {token: not a secret}\n",
@@ -83,8 +97,10 @@ spec:
 // cluster.
 func TestArgoCD(t *testing.T) {
 	l := newLab(t)
-	l.put(permissiveCRD("argoproj.io", "Application", "applications", "Namespaced", "v1alpha1"))
+	l.put(permissiveCRD("argoproj.io", "Application", "applications", "Namespaced", "v1alpha1") + "---\n" +
+		permissiveCRD("argoproj.io", "ApplicationSet", "applicationsets", "Namespaced", "v1alpha1"))
 	job, controller, server := l.actor("system:serviceaccount:ci:deployer"), l.actor(argoController), l.actor(argoServer)
+	sets := l.actor("system:serviceaccount:argocd:argocd-applicationset-controller")
 	controller.program = "argocd-application-controller"
 	tip := l.commit(argoFiles(l.repoURL()))
 	l.trust(v1alpha1.Render{Path: "cluster"})
@@ -98,7 +114,9 @@ func TestArgoCD(t *testing.T) {
 		l.chapter(a.name, func(*testing.T) { a.story(tip) })
 	}
 	l.chapter("a change, and what is pruned", func(*testing.T) { l.argoChange(directory, chart) })
+	l.chapter("what it ignores stays", func(*testing.T) { l.argoIgnores(kustomize, job) })
 	l.chapter("from one way of applying to another", func(*testing.T) { l.argoSwitch(directory, kustomize) })
+	l.chapter("an ApplicationSet", func(*testing.T) { l.argoSet(sets, controller) })
 	l.chapter("its own writes", func(*testing.T) { l.argoWrites(controller, server) })
 	l.chapter("refused", func(*testing.T) { l.argoAttacks(directory, controller, server, job) })
 }
@@ -140,6 +158,65 @@ func (l *lab) argoSwitch(directory, kustomize *application) {
 	directory.serverSide, kustomize.serverSide = false, true
 	directory.runs("client-side apply again", tip)
 	kustomize.runs("server-side apply again", tip)
+}
+
+// argoIgnores: with RespectIgnoreDifferences, Argo CD sends what is live at the
+// paths that it ignores.
+func (l *lab) argoIgnores(a *application, person *actor) {
+	l.t.Helper()
+	render := a.render
+	defer func() { a.render = render }()
+	sends := func(replicas string) {
+		a.render = func() string { return strings.ReplaceAll(render(), "replicas: 2", "replicas: "+replicas) }
+	}
+	l.gated(false)
+	sends("8")
+	l.check(a.sync(l.repo.Ref("refs/heads/main")))
+	_, err := person.kubectl("scale", "-n", a.destination, "deployment/pre-web", "--replicas=9")
+	l.check(err)
+	l.gated(true)
+	a.by.forget()
+	sends("9")
+	a.runs("sync with the live value", l.repo.Ref("refs/heads/main"))
+	sends("8")
+	l.mustRefuse(a.by, attack{name: "another value at an ignored path", do: func(bool) error { return a.sync(l.repo.Ref("refs/heads/main")) },
+		besides: "PATCH /api"})
+}
+
+// argoSet: the controller makes an Application of a set that Git declares, which
+// is then synced.
+func (l *lab) argoSet(sets, controller *actor) {
+	l.t.Helper()
+	set, err := l.get("argoproj.io/v1alpha1 ApplicationSet argocd/teams")
+	l.check(err)
+	generated := func(name, path string) *unstructured.Unstructured {
+		return &unstructured.Unstructured{Object: map[string]any{"apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
+			"metadata": map[string]any{"name": name, "namespace": "argocd", "finalizers": []any{"resources-finalizer.argocd.argoproj.io"}, "ownerReferences": []any{map[string]any{"apiVersion": "argoproj.io/v1alpha1",
+				"kind": "ApplicationSet", "name": "teams", "uid": string(set.GetUID()), "controller": true, "blockOwnerDeletion": true}}},
+			"spec": map[string]any{"project": "default", "source": map[string]any{"repoURL": l.repoURL(), "targetRevision": "main", "path": path},
+				"destination": map[string]any{"server": "https://kubernetes.default.svc", "namespace": "argo-directory"}}}}
+	}
+	create := func(name, path string, dry bool) error {
+		u := generated(name, path)
+		client, err := l.client(sets.dynamic("argocd-applicationset-controller/v0.0.0"), u)
+		if err != nil {
+			return err
+		}
+		options := metav1.CreateOptions{}
+		if dry {
+			options.DryRun = []string{metav1.DryRunAll}
+		}
+		_, err = client.Create(context.Background(), u, options)
+		return err
+	}
+	l.refuses(sets,
+		attack{name: "a generated Application with another source", do: func(dry bool) error { return create("team-red", "argo-directory", dry) }},
+		attack{name: "an Application that the set does not generate", do: func(dry bool) error { return create("team-evil", "argo-teams/red", dry) }},
+	)
+	l.check(create("team-red", "argo-teams/red", false))
+	sets.tell(l.t, "generated Application")
+	team := &application{by: controller, name: "team-red", destination: "argo-directory", render: func() string { return l.files["argo-teams/red/settings.yaml"] }}
+	team.runs("sync", l.repo.Ref("refs/heads/main"))
 }
 
 // argoDirectory is what Argo CD reads of a directory.
@@ -231,6 +308,11 @@ func (l *lab) argoAttacks(a *application, controller, server, person *actor) {
 			u.SetNamespace("argo-chart")
 			a.track(u, a.name)
 		}, "argo-directory/settings.yaml"),
+		local("a generated hook with another image", func(u *unstructured.Unstructured) {
+			u.SetName("before-0123456-presync-1700000099")
+			u.SetFinalizers([]string{hookFinalizer})
+			*u = *parse(l.t, strings.ReplaceAll(string(must(u.MarshalJSON())), "example.org/job", "example.org/evil"))[0]
+		}, "argo-directory/before.yaml"),
 		edit(controller, "a spec that the controller changes", `{"spec":{"source":{"path":"elsewhere"}}}`),
 	)
 	l.refuses(server,

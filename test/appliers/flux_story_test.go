@@ -17,7 +17,7 @@ import (
 )
 
 // units are the Kustomizations, in an order in which each finds its namespace.
-var units = []string{"flux-system", "overlay", "generated", "templated", "forced"}
+var units = []string{"flux-system", "overlay", "generated", "templated", "forced", "ignoring"}
 
 // TestFlux: what kustomize-controller makes of Kustomizations in Git, and the
 // very requests of its libraries. The Origin lists nothing.
@@ -45,6 +45,7 @@ func TestFlux(t *testing.T) {
 	l.chapter("what cannot be changed is made anew", func(*testing.T) { f.forces() })
 	l.chapter("its own writes", func(*testing.T) { f.ownWrites() })
 	l.chapter("drift is repaired", func(*testing.T) { f.repairs(person) })
+	l.chapter("what it ignores stays", func(*testing.T) { f.ignores(person) })
 	l.chapter("refused", func(*testing.T) { f.attacks(person) })
 	l.chapter("settled again", func(*testing.T) { f.settled(1) })
 }
@@ -155,6 +156,25 @@ func (f *flux) repairs(person *actor) {
 	f.check(err)
 	if n, _, _ := unstructured.NestedInt64(u.Object, "spec", "replicas"); n != 3 {
 		f.t.Errorf("%d replicas after the repair", n)
+	}
+	f.settled(1)
+}
+
+// ignores: a field that the Kustomization ignores stays as it is live, while the
+// rest follows Git.
+func (f *flux) ignores(person *actor) {
+	f.t.Helper()
+	const web = "apps/v1 Deployment flux-overlay/ignoring"
+	f.gated(false)
+	f.check(f.patch(person, web, `{"spec":{"replicas":9}}`, metav1.PatchOptions{FieldManager: "somebody"}))
+	f.gated(true)
+	f.settled(1)
+	f.commit(map[string]string{"ignoring/web.yaml": strings.ReplaceAll(f.files["ignoring/web.yaml"], "ignoring:1", "ignoring:2")})
+	f.reconciles("reconcile of a change beside it", "ignoring")
+	u, err := f.get(web)
+	f.check(err)
+	if n, _, _ := unstructured.NestedInt64(u.Object, "spec", "replicas"); n != 9 {
+		f.t.Errorf("%d replicas, 9 were live", n)
 	}
 	f.settled(1)
 }

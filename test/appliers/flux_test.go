@@ -12,6 +12,7 @@ import (
 	"github.com/fluxcd/cli-utils/pkg/kstatus/polling"
 	generator "github.com/fluxcd/pkg/kustomize"
 	"github.com/fluxcd/pkg/ssa"
+	"github.com/fluxcd/pkg/ssa/jsondiff"
 	"github.com/fluxcd/pkg/ssa/normalize"
 	ssautil "github.com/fluxcd/pkg/ssa/utils"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -135,6 +136,13 @@ func applyOptions(k *unstructured.Unstructured) ssa.ApplyOptions {
 	o.ForceSelector = map[string]string{fluxGroup + "/force": "enabled"}
 	o.ExclusionSelector = map[string]string{fluxGroup + "/reconcile": "disabled", fluxGroup + "/ssa": "Ignore"}
 	o.IfNotPresentSelector = map[string]string{fluxGroup + "/ssa": "IfNotPresent"}
+	rules, _, _ := unstructured.NestedSlice(k.Object, "spec", "ignore")
+	for _, r := range rules {
+		rule := r.(map[string]any)
+		paths, _, _ := unstructured.NestedStringSlice(rule, "paths")
+		kind, _, _ := unstructured.NestedString(rule, "target", "kind")
+		o.DriftIgnoreRules = append(o.DriftIgnoreRules, jsondiff.IgnoreRule{Paths: paths, Selector: &jsondiff.Selector{Kind: kind}})
+	}
 	o.Cleanup = ssa.ApplyCleanupOptions{
 		Annotations: []string{"kubectl.kubernetes.io/last-applied-configuration", fluxGroup + "/checksum", "fluxcd.io/sync-checksum"},
 		Labels:      []string{"fluxcd.io/sync-gc-mark"},
@@ -180,6 +188,7 @@ func (l *lab) fluxFiles() map[string]string {
 			kustomization("generated", "generated", generatedFields),
 			kustomization("templated", "templated", templatedFields),
 			kustomization("forced", "forced", "  force: true\n"),
+			kustomization("ignoring", "ignoring", "  ignore: [{paths: [/spec/replicas], target: {kind: Deployment}}]\n"),
 		}, "---\n"),
 		"generated/account.yaml":  "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: runner}\n",
 		"generated/job.yaml":      "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: tick}\nspec: {schedule: \"0 0 1 1 *\", unknownTypo: 1, jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: \"registry.example.org/tick:1\"}]}}}}}\n",
@@ -188,6 +197,7 @@ func (l *lab) fluxFiles() map[string]string {
 		"templated/place.yaml":    "apiVersion: v1\nkind: ConfigMap\nmetadata: {namespace: flux-overlay, name: place}\ndata: {region: \"${REGION}\", zone: \"${ZONE:=a}\", domain: \"${DOMAIN}\"}\n",
 		"templated/scaled.yaml":   strings.Replace(deployment("scaled", "flux-overlay", "registry.example.org/scaled:1"), "replicas: 2", "replicas: ${REPLICAS}", 1),
 		"templated/verbatim.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {namespace: flux-overlay, name: verbatim, annotations: {kustomize.toolkit.fluxcd.io/substitute: disabled}}\ndata: {text: \"${NOT_A_VARIABLE}\"}\n",
+		"ignoring/web.yaml":       deployment("ignoring", "flux-overlay", "registry.example.org/ignoring:1"),
 		"forced/web.yaml":         deployment("forced", "flux-overlay", "registry.example.org/forced:1"),
 		"forced/once/set.yaml":    "apiVersion: v1\nkind: ConfigMap\nimmutable: true\nmetadata: {namespace: flux-overlay, name: once}\ndata: {apple: red}\n",
 	})

@@ -102,6 +102,8 @@ func (l *lab) helmAttacks(r release) {
 	l.gated(false)
 	l.check(set.upgrade())
 	foreign := l.revision(r)
+	l.check(r.upgrade())
+	l.check(r.rollback(foreign))
 	l.check(other.install())
 	l.check(other.uninstall())
 	l.gated(true)
@@ -112,8 +114,10 @@ func (l *lab) helmAttacks(r release) {
 		attack{name: "--set beside Git", do: func(bool) error { return set.upgrade() }, besides: "DELETE /api/v1/namespaces/helm-server/secrets/sh.helm.release.v1.ssa."},
 		attack{name: "another release name", do: func(bool) error { return other.install() }, besides: "PATCH /apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets"},
 		attack{name: "rollback to a revision that Git never had", do: func(bool) error { return r.rollback(foreign) }},
-		attack{name: "a forged release Secret", do: func(bool) error { return l.forge(r, good, good+1) }},
-		attack{name: "a forged change of a release Secret", do: func(bool) error { return l.forge(r, good, good) }},
+	)
+	l.refuses(r.by,
+		attack{name: "a forged release Secret", do: func(dry bool) error { return l.forge(r, good, good+1, dry) }},
+		attack{name: "a forged change of a release Secret", do: func(dry bool) error { return l.forge(r, good, good, dry) }},
 	)
 	r.runs("upgrade after the attacks", r.upgrade)
 }
@@ -136,9 +140,13 @@ func (l *lab) revision(r release) int {
 
 // forge writes a release Secret whose manifest Git does not have: as a new
 // revision, or over the one that there is.
-func (l *lab) forge(r release, from, to int) error {
+func (l *lab) forge(r release, from, to int, dry bool) error {
 	l.t.Helper()
 	ctx := context.Background()
+	var dryRun []string
+	if dry {
+		dryRun = []string{metav1.DryRunAll}
+	}
 	name := func(n int) string { return fmt.Sprintf("sh.helm.release.v1.%s.v%d", r.name, n) }
 	s, err := l.kube.CoreV1().Secrets(r.namespace).Get(ctx, name(from), metav1.GetOptions{})
 	l.check(err)
@@ -148,12 +156,12 @@ func (l *lab) forge(r release, from, to int) error {
 	s.Data["release"] = pack(l.t, stored)
 	client := must(kubernetesFor(r.by, "Helm/4.3.1"))
 	if from == to {
-		_, err = client.CoreV1().Secrets(r.namespace).Update(ctx, s, metav1.UpdateOptions{})
+		_, err = client.CoreV1().Secrets(r.namespace).Update(ctx, s, metav1.UpdateOptions{DryRun: dryRun})
 		return err
 	}
 	s.ObjectMeta = metav1.ObjectMeta{Name: name(to), Labels: s.Labels}
 	s.Labels["version"] = fmt.Sprint(to)
-	_, err = client.CoreV1().Secrets(r.namespace).Create(ctx, s, metav1.CreateOptions{})
+	_, err = client.CoreV1().Secrets(r.namespace).Create(ctx, s, metav1.CreateOptions{DryRun: dryRun})
 	return err
 }
 

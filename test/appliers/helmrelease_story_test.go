@@ -1,8 +1,12 @@
 package appliers
 
 import (
+	"context"
 	"strings"
 	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/gitward/gitward/api/v1alpha1"
 )
@@ -48,7 +52,7 @@ spec:
 `}))
 	l.trust(v1alpha1.Render{Path: "cluster"})
 	l.noProblems()
-	l.runsAs(job, "HelmRelease", "apply", "--server-side", "-f", l.path("cluster"))
+	l.runsAs(job, "HelmRelease", "apply", "--server-side", "--force-conflicts", "-f", l.path("cluster"))
 	r := release{by: controller, chart: "charts/shop", name: "helm-flux-shop", namespace: "helm-flux", storage: "flux-system", manager: "helm-controller", serverSide: true, create: true,
 		values: map[string]any{"color": "red", "replicas": 3},
 		post:   labels{{"team": "shop"}, {"helm.toolkit.fluxcd.io/name": "shop", "helm.toolkit.fluxcd.io/namespace": "flux-system"}}}
@@ -65,7 +69,31 @@ spec:
 		r.serverSide = true
 		r.runs("upgrade by server-side apply again", r.upgrade)
 	})
+	l.chapter("drift is corrected", func(*testing.T) { l.correctsDrift(controller) })
 	l.chapter("refused", func(*testing.T) { l.helmReleaseAttacks(r, job) })
+}
+
+// correctsDrift: what a person spoilt while there was no gate is put back field by
+// field (helm-controller/internal/action/diff.go).
+func (l *lab) correctsDrift(controller *actor) {
+	l.t.Helper()
+	const web = "apps/v1 Deployment helm-flux/helm-flux-shop"
+	l.gated(false)
+	l.check(l.patch(controller, web, `{"spec":{"replicas":9}}`, metav1.PatchOptions{}))
+	l.gated(true)
+	controller.forget()
+	correct := func(replicas string) error {
+		client, err := l.client(controller.dynamic("helm-controller/v1.6.3"), ref(web))
+		if err != nil {
+			return err
+		}
+		_, err = client.Patch(context.Background(), "helm-flux-shop", types.JSONPatchType,
+			[]byte(`[{"op":"replace","path":"/spec/replicas","value":`+replicas+`}]`), metav1.PatchOptions{FieldManager: "helm-controller"})
+		return err
+	}
+	l.mustRefuse(controller, attack{name: "a correction to what Git does not have", do: func(bool) error { return correct("4") }})
+	l.check(correct("3"))
+	controller.tell(l.t, "correction")
 }
 
 func (l *lab) helmReleaseAttacks(r release, person *actor) {
