@@ -91,6 +91,8 @@ func (v *version) print(name string, follow bool) string {
 	}
 	t, ok := v.touch(p)
 	switch {
+	case ok && (object.Entry{Mode: t.Mode}).IsSymlink():
+		return "link " + t.Blob.String() // a file may have the same bytes
 	case ok && !(object.Entry{Mode: t.Mode}).IsGitlink():
 		return t.Blob.String()
 	case p == "" || v.isDir(p):

@@ -279,18 +279,24 @@ func (b *builder) opensAnything(p string, at int) bool {
 }
 
 // reads are the paths that a world's units read, and the directories they list,
-// with a slash at the end.
+// with a slash at the end; and all links that they are reached through.
 type reads map[string]bool
 
 func (w *world) reads() reads {
 	out := reads{}
 	for _, r := range w.renderings {
 		for i := range r.Inputs {
+			slash := ""
 			switch i.Kind {
 			case readFile, statPath, linkItself:
-				out[clean(i.Name)] = true
 			case listDir:
-				out[clean(i.Name)+"/"] = true
+				slash = "/"
+			default:
+				continue
+			}
+			out[clean(i.Name)+slash] = true
+			if p, err := w.version.trace(i.Name, i.Kind != linkItself, func(link string) { out[link] = true }); err == nil {
+				out[p+slash] = true
 			}
 		}
 	}

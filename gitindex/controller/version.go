@@ -104,21 +104,39 @@ var (
 // resolve follows the symbolic links in a path, its last part too if follow is
 // set. The result names nothing outside the tree.
 func (v *version) resolve(name string, follow bool) (string, error) {
+	return v.trace(name, follow, func(string) {})
+}
+
+// trace is resolve, and tells of each link on the way. Part by part, since ".."
+// after a link leads to what lies above the link's target.
+func (v *version) trace(name string, follow bool, met func(link string)) (string, error) {
 	if !fs.ValidPath(name) {
 		return "", fs.ErrInvalid
 	}
 	rest, done := name, ""
-	if rest == "." {
-		return "", nil
-	}
 	for hops := 0; rest != ""; {
 		part, after, _ := strings.Cut(rest, "/")
+		switch part {
+		case "", ".":
+			rest = after
+			continue
+		case "..":
+			if done == "" {
+				return "", errOutside
+			}
+			if !v.isDir(done) {
+				return "", fs.ErrNotExist
+			}
+			done, rest = directoryOf(done), after
+			continue
+		}
 		p := join(done, part)
 		t, there := v.touch(p)
 		if !there || !(object.Entry{Mode: t.Mode}).IsSymlink() || after == "" && !follow {
 			done, rest = p, after
 			continue
 		}
+		met(p)
 		if hops++; hops > links {
 			return "", errLinks
 		}
@@ -126,27 +144,12 @@ func (v *version) resolve(name string, follow bool) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if rest, err = leadsTo(done, string(target), after); err != nil {
-			return "", err
+		if path.IsAbs(string(target)) {
+			return "", errOutside
 		}
-		done = ""
+		rest = strings.TrimSuffix(string(target)+"/"+after, "/")
 	}
 	return done, nil
-}
-
-// leadsTo is the path that a link in dir leads to, with what came after it.
-func leadsTo(dir, target, after string) (string, error) {
-	if path.IsAbs(target) {
-		return "", errOutside
-	}
-	p := path.Join(dir, target, after)
-	switch {
-	case p == "..", strings.HasPrefix(p, "../"):
-		return "", errOutside
-	case p == ".":
-		return "", nil
-	}
-	return p, nil
 }
 
 func pathError(op, name string, err error) error { return &fs.PathError{Op: op, Path: name, Err: err} }
