@@ -366,15 +366,17 @@ func (b *builder) holdBackUnits() {
 }
 
 // What strangers push is rendered only for the sake of messages, so it may cost
-// little: so many renderings an update, each so short.
+// little: so many renderings an update, each so short, and all in so long a
+// time. What is trusted waits for them.
 const (
-	mostPending = 50
-	longPending = 5 * time.Second
+	mostPending    = 50
+	longPending    = 5 * time.Second
+	longAllPending = 5 * time.Second
 )
 
 // sparing is a renderer that soon has enough.
 func sparing(r Renderer) Renderer {
-	f := &frugal{r.Render, mostPending}
+	f := &frugal{r.Render, mostPending, time.Now().Add(longAllPending)}
 	if hasty, ok := r.(interface {
 		Hasty(time.Duration) func(render.Sources, render.Unit) (render.Output, error)
 	}); ok {
@@ -386,11 +388,12 @@ func sparing(r Renderer) Renderer {
 type frugal struct {
 	render func(render.Sources, render.Unit) (render.Output, error)
 	left   int
+	until  time.Time
 }
 
-// Render renders while there are renderings left.
+// Render renders while there are renderings and time left.
 func (f *frugal) Render(src render.Sources, u render.Unit) (render.Output, error) {
-	if f.left--; f.left < 0 {
+	if f.left--; f.left < 0 || time.Now().After(f.until) {
 		return render.Output{}, errors.New("too much of what is not trusted waits to be rendered")
 	}
 	return f.render(src, u)

@@ -9,7 +9,7 @@ import (
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/object"
 	"github.com/gitward/gitward/gitindex/render"
-	"sigs.k8s.io/yaml"
+	yaml "go.yaml.in/yaml/v3"
 )
 
 // survey says what the parts of an Origin are at a version: which files are
@@ -144,12 +144,21 @@ func (e *evaluator) kustomization(blob object.ID) kustomizationFile {
 		return k
 	}
 	var k kustomizationFile
-	if data, err := e.reader.blobs.Blob(blob); err == nil {
+	data, err := e.reader.blobs.Blob(blob)
+	if err != nil {
+		return k
+	}
+	if len(data) <= longKustomization {
 		_ = yaml.Unmarshal(data, &k) // what does not parse builds on nothing; rendering it says why
 	}
 	e.bases[blob] = k
 	return k
 }
+
+// longKustomization bounds what is parsed here, in bytes. This is no child that
+// may die: so it is yaml/v3 too, which leaves unread what is not asked for, where
+// sigs.k8s.io/yaml would unfold every alias into JSON.
+const longKustomization = 1 << 20
 
 // claim is a directory that an opened unit renders. What lies in it does not
 // count by itself: the opener says how it is rendered. An opener of another
