@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/gitward/gitward/api/v1alpha1"
@@ -170,6 +171,27 @@ func (f *FirstUse) Status() []v1alpha1.Pin {
 		out = append(out, v1alpha1.Pin{Reference: key, Digest: f.pins[key].Digest, Version: f.pins[key].Version})
 	}
 	return out
+}
+
+func (f *FirstUse) print() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var all strings.Builder
+	for _, key := range slices.Sorted(maps.Keys(f.pins)) {
+		all.WriteString(key + " " + f.pins[key].Digest + "\n")
+	}
+	return printOf([]byte(all.String()))
+}
+
+// unfetched reports whether the unit lacks something that is pinned and could
+// not be fetched.
+func (r *rendering) unfetched() bool {
+	for _, print := range r.Inputs {
+		if print == unfetched {
+			return true
+		}
+	}
+	return false
 }
 
 // HostsOf makes the hosts that an Origin allows. A Secret is asked for by name,

@@ -66,6 +66,8 @@ type Tracker struct {
 	mu    sync.Mutex
 	state *state
 	dirty bool // the state is newer than the file
+	// looked is when failures were last given another chance.
+	looked time.Time
 	// seen and bases are what the evaluator keeps of blobs: see there.
 	seen  seen
 	bases bases
@@ -335,18 +337,37 @@ func (t *Tracker) take(s *state, steps []gitrepo.Step) {
 	t.rebuild(s, slices.Compact(paths))
 }
 
+// anotherLook is how long what failed for no fault of Git's is left alone: a
+// refused request has the ref looked at, and must not wait for all that again.
+const anotherLook = 30 * time.Second
+
 // wantsAnotherLook reports whether the same commit may now give another index:
-// something from elsewhere may have come, or other Origins have.
+// other Origins have come or changed, pins have, or something could not be
+// fetched, or its renderer died, and may go well now.
 func (t *Tracker) wantsAnotherLook() bool {
-	if t.met().print() != t.state.Met {
+	if t.circumstances() != t.state.Met {
 		return true
 	}
+	now := t.settings.Now()
+	if now.Sub(t.looked) < anotherLook {
+		return false
+	}
+	t.looked = now
 	for _, r := range t.state.Rendered {
-		if r.Error != "" {
+		if r.Passing || r.unfetched() {
 			return true
 		}
 	}
 	return false
+}
+
+// circumstances are what the index depends on beside the commit, in short.
+func (t *Tracker) circumstances() string {
+	print := t.met().print()
+	if f := t.settings.Fetching; f != nil && f.FirstUse != nil {
+		print += " " + f.FirstUse.print()
+	}
+	return print
 }
 
 func (t *Tracker) met() *Neighbours {
@@ -361,7 +382,7 @@ func (t *Tracker) rebuild(s *state, paths []string) {
 	b := t.builder(s)
 	b.update(paths)
 	t.pending = b.pending
-	s.Met, s.Opened = t.met().print(), b.world.opened
+	s.Met, s.Opened = t.circumstances(), b.world.opened
 	s.Files, s.Units, s.Rendered, s.Layout = b.files, b.units, b.renderings, b.layout
 	s.Objects, s.General = b.objects, b.general
 }
