@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"encoding/base64"
@@ -9,10 +10,13 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
+	"unicode"
 
-	"k8s.io/apimachinery/pkg/runtime"
+	yamlv2 "go.yaml.in/yaml/v2"
+	kruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"github.com/gitward/gitward/gitindex"
@@ -100,8 +104,6 @@ func readRelease(ref gitindex.Ref, secret map[string]any) (*release, error) {
 	if err := looksReleased(secret, name, version); err != nil {
 		return nil, err
 	}
-	unpacking <- struct{}{}
-	defer func() { <-unpacking }()
 	data, err := unpackRelease(text(dig(secret, "data", "release")))
 	if err != nil {
 		return nil, err
@@ -165,9 +167,14 @@ func looksReleased(secret map[string]any, name string, version int) error {
 	return nil
 }
 
-// unpacking holds back all but a few releases at a time: a small request can take
-// much memory.
-var unpacking = make(chan struct{}, 2)
+// reading holds back all but a few releases at a time: a small request can take
+// much memory and seconds of work, which other requests need not wait for.
+var reading = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
+
+func takeTurn() (done func()) {
+	reading <- struct{}{}
+	return func() { <-reading }
+}
 
 func unpackRelease(encoded string) ([]byte, error) {
 	inner, err := base64.StdEncoding.DecodeString(encoded)
@@ -286,10 +293,13 @@ func isASCII(s string) bool {
 // objectsOf reads a release's manifests as Helm does before it applies them: with
 // the decoder of k8s.io/cli-runtime, Lists taken apart.
 func objectsOf(manifest string) ([]map[string]any, error) {
+	if err := unfolds(manifest); err != nil {
+		return nil, err
+	}
 	var objects []map[string]any
 	d := yaml.NewYAMLOrJSONDecoder(strings.NewReader(manifest), 4096)
 	for {
-		var raw runtime.RawExtension
+		var raw kruntime.RawExtension
 		if err := d.Decode(&raw); err == io.EOF {
 			return objects, nil
 		} else if err != nil {
@@ -307,6 +317,63 @@ func objectsOf(manifest string) ([]map[string]any, error) {
 			return nil, fmt.Errorf("it has more than %d objects", maxReleaseObjects)
 		}
 	}
+}
+
+// aliases and anchors as they may begin. Most of what looks like one is in a
+// script, and costs one reading more.
+var (
+	aliasForm  = regexp.MustCompile(`\*[0-9A-Za-z_-]`)
+	anchorForm = regexp.MustCompile(`&[0-9A-Za-z_-]`)
+)
+
+// unfolds refuses YAML that a few aliases make immense: as objects they share what
+// they stand for, as JSON, to which it is brought before it is read, they do not.
+// The library bounds how many there are, not how long.
+func unfolds(manifest string) error {
+	if strings.HasPrefix(strings.TrimLeftFunc(manifest, unicode.IsSpace), "{") && aliasForm.MatchString(manifest) && anchorForm.MatchString(manifest) {
+		return errors.New("its manifest has aliases behind JSON") // which would be read as a document of their own
+	}
+	left := 2 * maxReleaseText
+	for docs := yaml.NewYAMLReader(bufio.NewReader(strings.NewReader(manifest))); ; {
+		doc, err := docs.Read()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return errors.New("its manifest is not YAML")
+		}
+		if !aliasForm.Match(doc) || !anchorForm.Match(doc) {
+			continue
+		}
+		var v any
+		if err := yamlv2.Unmarshal(doc, &v); err != nil {
+			return errors.New("its manifest is not YAML")
+		}
+		if left = spend(v, left); left < 0 {
+			return errors.New("its manifest is too large once its aliases are followed")
+		}
+	}
+}
+
+// spend takes the size of a tree off what is left, and stops where nothing is.
+func spend(v any, left int) int {
+	left -= 8
+	switch x := v.(type) {
+	case string:
+		left -= len(x)
+	case []any:
+		for i := 0; i < len(x) && left >= 0; i++ {
+			left = spend(x[i], left)
+		}
+	case map[any]any:
+		for k, f := range x {
+			if left < 0 {
+				break
+			}
+			left = spend(f, spend(k, left))
+		}
+	}
+	return left
 }
 
 // itemsOf are the objects of a list, which is whatever has items, of any kind

@@ -104,6 +104,7 @@ func (t *tracing) released(s *subject) (Decision, bool) {
 	if declared == nil {
 		return Decision{}, false
 	}
+	defer takeTurn()()
 	now, err := readRelease(s.ref, s.new)
 	if err == nil && s.old != nil {
 		// How it went is Helm's to note, whatever Git says of its content by now.

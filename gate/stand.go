@@ -78,8 +78,12 @@ func (t *tracing) standsReleased(s *subject) bool {
 		return false
 	}
 	declared := t.releaseIn(s.ref.Namespace, name)
+	if declared == nil {
+		return false
+	}
+	defer takeTurn()()
 	r, err := readRelease(s.ref, s.new)
-	if declared == nil || err != nil || r.namespace != declared.namespace {
+	if err != nil || r.namespace != declared.namespace {
 		return false
 	}
 	kind, _ := t.releaseFault(declared, r)
