@@ -51,16 +51,33 @@ func (c *comparison) gateHole(v values) bool {
 // Check says what is wrong with a hole, for those who read one from a Gate; such a
 // hole opens nothing.
 func (h *HoleRule) Check() error {
-	switch {
-	case h.Pattern == "":
-		return errors.New("a hole needs a pattern")
-	case (h.Claim != "") != strings.Contains(h.Pattern, claimed):
-		return errors.New("a claim stands in the pattern as " + claimed + ", and only then")
-	case len(h.Users)+len(h.Groups) == 0:
+	if len(h.Users)+len(h.Groups) == 0 {
 		return errors.New("a hole needs users or groups")
 	}
-	_, err := wholePattern(strings.ReplaceAll(h.Pattern, claimed, "x"))
+	_, err := h.patternWith("x")
 	return err
+}
+
+// patternWith is the hole's pattern with another in the place of its claim. That
+// must be a place for one: within a class of characters, or quoted, the claim would
+// be read as something else.
+func (h *HoleRule) patternWith(part string) (string, error) {
+	n := strings.Count(h.Pattern, claimed)
+	switch {
+	case h.Pattern == "":
+		return "", errors.New("a hole needs a pattern")
+	case (h.Claim != "") != (n > 0):
+		return "", errors.New("a claim stands in the pattern as " + claimed + ", and only then")
+	}
+	bare, err := wholePattern(strings.ReplaceAll(h.Pattern, claimed, "x"))
+	if err != nil {
+		return "", err
+	}
+	with, err := wholePattern(strings.ReplaceAll(h.Pattern, claimed, "(x)"))
+	if err != nil || with.NumSubexp() != bare.NumSubexp()+n {
+		return "", errors.New(claimed + " stands in the pattern where it is no part by itself")
+	}
+	return strings.ReplaceAll(h.Pattern, claimed, "(?:"+part+")"), nil
 }
 
 // opens reports whether a hole of the Gate is at the comparison's place.
@@ -69,28 +86,25 @@ func (t *tracing) opens(h *HoleRule, c *comparison) bool {
 		slices.ContainsFunc(h.Paths, c.standsAt)
 }
 
+// aClaim is what a claim may have been that filled a value in earlier.
+const aClaim = `[0-9A-Za-z._-]+`
+
 // filledBy reports whether the user may put the value there. What stands there
 // already may stay, whatever the claim of who sends it along; it must still be of
 // the pattern.
 func (h *HoleRule) filledBy(u *User, v values, encoded bool) bool {
-	if h.Pattern == "" || (h.Claim != "") != strings.Contains(h.Pattern, claimed) {
-		return false
-	}
-	if v.old != absent && equal(v.old, v.new) {
-		return fills(strings.ReplaceAll(h.Pattern, claimed, `[0-9A-Za-z._-]+`), v, encoded)
-	}
-	if !u.isOneOf(h.Users) && !u.inAny(h.Groups) {
-		return false
-	}
-	pattern := h.Pattern
-	if h.Claim != "" {
+	part := aClaim
+	if v.old == absent || !equal(v.old, v.new) {
 		claim := u.Extra[h.Claim]
-		if len(claim) != 1 || claim[0] == "" {
+		if !u.isOneOf(h.Users) && !u.inAny(h.Groups) || h.Claim != "" && (len(claim) != 1 || claim[0] == "") {
 			return false
 		}
-		pattern = strings.ReplaceAll(pattern, claimed, regexp.QuoteMeta(claim[0]))
+		if h.Claim != "" {
+			part = regexp.QuoteMeta(claim[0])
+		}
 	}
-	return fills(pattern, v, encoded)
+	pattern, err := h.patternWith(part)
+	return err == nil && fills(pattern, v, encoded)
 }
 
 // expired reports whether something with an end has come to it.

@@ -94,9 +94,19 @@ func TestWholePattern(t *testing.T) {
 		}
 	}
 	for _, h := range []HoleRule{{}, {Pattern: "a", Users: []string{}}, {Pattern: "a)|(b", Users: []string{"x"}}, {Pattern: "a", Claim: "c", Users: []string{"x"}},
-		{Pattern: "${claim}", Users: []string{"x"}}} {
+		{Pattern: "${claim}", Users: []string{"x"}}, {Pattern: "[${claim}]+", Claim: "c", Users: []string{"x"}}, {Pattern: `\${claim}`, Claim: "c", Users: []string{"x"}},
+		{Pattern: `\Q${claim}\E`, Claim: "c", Users: []string{"x"}}, {Pattern: "${claim}[${claim}]", Claim: "c", Users: []string{"x"}},
+		{Pattern: "(?P<${claim}>a)", Claim: "c", Users: []string{"x"}}} {
 		if h.Check() == nil {
 			t.Errorf("%+v is no hole", h)
+		}
+	}
+	anything := values{absent, "Zz:9", "a"}
+	for _, h := range []HoleRule{{Pattern: "[${claim}]+", Claim: "c", Groups: []string{"g"}}, {Pattern: `\Q${claim}\E`, Claim: "c", Groups: []string{"g"}}, {Pattern: `(?:\${claim})+`, Claim: "c", Groups: []string{"g"}}} {
+		for _, claim := range []string{"!-~", "\\E.*\\Q", "S", ".*"} {
+			if h.filledBy(&User{Groups: []string{"g"}, Extra: map[string][]string{"c": {claim}}}, anything, false) {
+				t.Errorf("%s opens %s to %s", claim, h.Pattern, anything.new)
+			}
 		}
 	}
 	if h := (HoleRule{Pattern: "a:${claim}", Claim: "c", Groups: []string{"g"}}); h.Check() != nil {
