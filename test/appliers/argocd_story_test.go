@@ -115,7 +115,7 @@ func TestArgoCD(t *testing.T) {
 	}
 	l.chapter("a change, and what is pruned", func(*testing.T) { l.argoChange(directory, chart) })
 	l.chapter("what it ignores stays", func(*testing.T) { l.argoIgnores(kustomize, job) })
-	l.chapter("from one way of applying to another", func(*testing.T) { l.argoSwitch(directory, kustomize) })
+	l.chapter("from one way of applying to another", func(*testing.T) { l.argoSwitch(directory, kustomize, chart) })
 	l.chapter("an ApplicationSet", func(*testing.T) { l.argoSet(sets, controller) })
 	l.chapter("its own writes", func(*testing.T) { l.argoWrites(controller, server) })
 	l.chapter("refused", func(*testing.T) { l.argoAttacks(directory, controller, server, job) })
@@ -149,7 +149,7 @@ func (l *lab) argoChange(directory, chart *application) {
 }
 
 // argoSwitch turns server-side apply on and off.
-func (l *lab) argoSwitch(directory, kustomize *application) {
+func (l *lab) argoSwitch(directory, kustomize, chart *application) {
 	l.t.Helper()
 	tip := l.repo.Ref("refs/heads/main")
 	directory.serverSide, kustomize.serverSide = true, false
@@ -158,6 +158,11 @@ func (l *lab) argoSwitch(directory, kustomize *application) {
 	directory.serverSide, kustomize.serverSide = false, true
 	directory.runs("client-side apply again", tip)
 	kustomize.runs("server-side apply again", tip)
+	chart.replace = false
+	chart.runs("first client-side apply", tip)
+	chart.runs("client-side apply again", tip)
+	chart.replace = true
+	chart.runs("replace again", tip)
 }
 
 // argoIgnores: with RespectIgnoreDifferences, Argo CD sends what is live at the

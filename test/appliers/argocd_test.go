@@ -38,6 +38,7 @@ type application struct {
 	serverSide, replace bool
 	create              bool // the namespace
 	labels, annotations map[string]string
+	label, installation string // set in other modes of tracking than the default
 	render              func() string
 	started             int64 // the sync's, in the names of its hooks
 }
@@ -66,7 +67,13 @@ func (a *application) track(u *unstructured.Unstructured, app string) {
 	kind := u.GroupVersionKind()
 	annotations := merged(u.GetAnnotations())
 	annotations[trackingID] = fmt.Sprintf("%s:%s/%s:%s/%s", app, kind.Group, kind.Kind, namespace, u.GetName())
+	if a.installation != "" {
+		annotations["argocd.argoproj.io/installation-id"] = a.installation
+	}
 	u.SetAnnotations(annotations)
+	if a.label != "" {
+		u.SetLabels(merged(u.GetLabels(), map[string]string{a.label: app}))
+	}
 }
 
 func clusterScoped(kind string) bool {
