@@ -25,7 +25,7 @@ import (
 
 // sampled is how many kustomizations of the corpus are applied. All are rendered
 // and compared in gitindex/render; here each object costs several requests.
-const sampled = 45
+const sampled = 25
 
 // unfit are kinds that change what the API server does with everything else,
 // since what they point to is not there.

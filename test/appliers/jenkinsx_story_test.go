@@ -47,7 +47,7 @@ func TestJenkinsX(t *testing.T) {
 		gone := l.files[old]
 		l.commit(map[string]string{deploy: strings.Replace(l.files[deploy], "replicas: 1", "replicas: 2", 1)}, old)
 		name := parse(t, gone)[0].GetName()
-		l.jenkinsX(job, "--prune")
+		l.jenkinsXParts(job, []string{"namespaces"}, "--prune")
 		if l.exists("v1 ConfigMap jx/" + name) {
 			t.Errorf("ConfigMap jx/%s is not pruned", name)
 		}
@@ -76,7 +76,12 @@ func (l *lab) firstOf(dir, text string) string {
 // applied client side, as older streams do it.
 func (l *lab) jenkinsX(job *actor, how ...string) {
 	l.t.Helper()
-	for _, part := range []string{"customresourcedefinitions", "cluster", "namespaces"} {
+	l.jenkinsXParts(job, []string{"customresourcedefinitions", "cluster", "namespaces"}, how...)
+}
+
+func (l *lab) jenkinsXParts(job *actor, parts []string, how ...string) {
+	l.t.Helper()
+	for _, part := range parts {
 		args := append([]string{"apply"}, how...)
 		l.runsAs(job, strings.Join(append(how, part), " "), append(args, "-l", "gitops.jenkins-x.io/pipeline="+part, "-R", "-f", l.path("config-root/"+part))...)
 	}
