@@ -94,7 +94,7 @@ func newManager(o *serveOptions, p *process, tasks ...clusterTask) (manager.Mana
 	if err := origins.Setup(mgr); err != nil {
 		return nil, fmt.Errorf("watching Origins: %w", err)
 	}
-	gates := &controller.GateReconciler{Client: mgr.GetClient(), Use: p.setGates}
+	gates := &controller.GateReconciler{Client: mgr.GetClient(), Use: p.setGates, Check: checkHoles}
 	if err := gates.Setup(mgr); err != nil {
 		return nil, fmt.Errorf("watching Gates: %w", err)
 	}

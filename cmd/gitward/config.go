@@ -23,6 +23,7 @@ import (
 	"github.com/gitward/gitward/gate"
 	"github.com/gitward/gitward/gitindex/controller"
 	"github.com/gitward/gitward/gitindex/gitrepo"
+	"github.com/gitward/gitward/gitindex/render"
 	"github.com/gitward/gitward/gitindex/signature"
 )
 
@@ -32,6 +33,8 @@ type configuration struct {
 	origins []v1alpha1.Origin
 	gates   []v1alpha1.Gate
 	secrets map[string]*corev1.Secret
+	// known is how sources name the repositories that --origin reads elsewhere.
+	known map[string]render.Repository
 }
 
 // readConfiguration reads every YAML file of a directory. Kinds other than
@@ -238,6 +241,9 @@ func checkExceptions(s *v1alpha1.GateSpec) error {
 			}
 		}
 	}
+	if err := checkHoles(s); err != nil {
+		return err
+	}
 	for i, d := range s.Derive {
 		if d.Owner.Kind == "" || len(d.Makes) == 0 || len(d.Users) == 0 {
 			return fmt.Errorf("spec.derive[%d] needs an owner's kind, what is made, and users", i)
@@ -257,6 +263,32 @@ func checkExceptions(s *v1alpha1.GateSpec) error {
 		}
 	}
 	return nil
+}
+
+// checkHoles holds the rules for what Git leaves open: those that the CRD has, and
+// those of whoever decides by them.
+func checkHoles(s *v1alpha1.GateSpec) error {
+	for i := range s.Holes {
+		h := &s.Holes[i]
+		if h.Reason == "" || len(h.Resources) == 0 || len(h.Paths) == 0 {
+			return fmt.Errorf("spec.holes[%d] needs resources, paths and a reason", i)
+		}
+		for _, p := range h.Paths {
+			if !fieldPath.MatchString(p) {
+				return fmt.Errorf("spec.holes[%d]: %q is no path below the object's first level, as in spec.replicas", i, p)
+			}
+		}
+		rule := holeRule(h)
+		if err := rule.Check(); err != nil {
+			return fmt.Errorf("spec.holes[%d]: %w", i, err)
+		}
+	}
+	return nil
+}
+
+func holeRule(h *v1alpha1.HoleRule) gate.HoleRule {
+	return gate.HoleRule{Resources: h.Resources, Paths: h.Paths, Pattern: h.Pattern, Claim: h.Claim, Users: h.Users, Groups: h.Groups,
+		Namespaces: h.Namespaces, Reason: h.Reason, Expires: moment(h.Expires)}
 }
 
 var renderTypes = []v1alpha1.RenderType{v1alpha1.RenderAuto, v1alpha1.RenderPlain, v1alpha1.RenderKustomize, v1alpha1.RenderHelm, v1alpha1.RenderJsonnet}
@@ -342,6 +374,9 @@ func exceptions(r *gate.Rule, s *v1alpha1.GateSpec) {
 	for _, f := range s.AllowFields {
 		r.AllowFields = append(r.AllowFields, gate.FieldRule{Resources: f.Resources, Paths: f.Paths, Users: f.Users,
 			Namespaces: f.Namespaces, Reason: f.Reason, Expires: moment(f.Expires)})
+	}
+	for i := range s.Holes {
+		r.Holes = append(r.Holes, holeRule(&s.Holes[i]))
 	}
 	for _, d := range s.Derive {
 		r.Derive = append(r.Derive, gate.DeriveRule{Group: d.Owner.Group, Kind: d.Owner.Kind, Makes: d.Makes, Users: d.Users,

@@ -309,6 +309,9 @@ type GateReconciler struct {
 	Client client.Client
 	// Use takes all Gates there are, defaults set, in the order of their names.
 	Use func([]v1alpha1.Gate)
+	// Check says what of a Gate opens nothing, because whoever decides by it cannot
+	// read it; nil if nobody asks.
+	Check func(*v1alpha1.GateSpec) error
 }
 
 // Setup registers the reconciler. Origins matter to it because a Gate's
@@ -371,6 +374,11 @@ func (r *GateReconciler) Reconcile(ctx context.Context, req reconcile.Request) (
 		if _, err := b.Pattern(); err != nil {
 			ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, "ReasonPatternInvalid",
 				"nobody can break the glass, since breakGlass.reasonPattern is no regular expression: "+err.Error()
+		}
+	}
+	if r.Check != nil {
+		if err := r.Check(&g.Spec); err != nil {
+			ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, "HoleInvalid", "nobody can fill it in: "+err.Error()
 		}
 	}
 	before := g.Status.DeepCopy()
