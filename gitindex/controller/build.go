@@ -77,6 +77,7 @@ type builder struct {
 	general    []gitindex.Problem // about directories, not files
 	layout     string             // which directories are whose, in short
 
+	heldFor   time.Duration // that reading of what is held back took
 	world     *world
 	historian *historian
 }
@@ -235,6 +236,10 @@ func (b *builder) holdBack(f *file, path string, p part) {
 	if len(pending) == 0 {
 		return
 	}
+	if b.heldFor > longAllPending {
+		return // a refusal then does not say what is held back
+	}
+	defer func(start time.Time) { b.heldFor += time.Since(start) }(time.Now())
 	newest := pending[len(pending)-1]
 	have := map[gitindex.Ref]*gitindex.Manifest{}
 	for _, m := range f.Manifests {

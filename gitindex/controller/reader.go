@@ -25,6 +25,7 @@ type reader struct {
 type rendered struct {
 	objects  []render.Object
 	problems []gitindex.Problem
+	unread   bool // the blob is not to be had
 }
 
 // memory bounds what the reader remembers, in bytes of rendered JSON, in each
@@ -61,10 +62,10 @@ func (r *reader) forget() { r.young, r.old, r.bytes = map[object.ID]rendered{}, 
 func (r *reader) render(path string, id object.ID) rendered {
 	data, err := r.blobs.Blob(id)
 	if err != nil {
-		return rendered{problems: []gitindex.Problem{{Path: path, Message: fmt.Sprintf("cannot be read: %v", err)}}}
+		return rendered{problems: []gitindex.Problem{{Path: path, Message: fmt.Sprintf("cannot be read: %v", err)}}, unread: true}
 	}
 	objects, problems := render.File(path, data, r.limits)
-	return rendered{objects, problems}
+	return rendered{objects: objects, problems: problems}
 }
 
 // at names the problems' path: one blob may stand in many places.
@@ -75,7 +76,7 @@ func (v rendered) at(path string) rendered {
 			for j := range problems[i:] {
 				problems[i+j].Path = path
 			}
-			return rendered{v.objects, problems}
+			return rendered{v.objects, problems, v.unread}
 		}
 	}
 	return v

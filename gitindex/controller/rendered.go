@@ -347,7 +347,8 @@ func (b *builder) holdBackUnits() {
 		return
 	}
 	e := *b.evaluator
-	e.memo, e.also, e.renderer = map[string]*rendering{}, e.memo, sparing(e.renderer)
+	e.until = time.Now().Add(longAllPending)
+	e.memo, e.also, e.renderer = map[string]*rendering{}, e.memo, sparing(e.renderer, e.until)
 	maps.Copy(e.memo, b.pending)
 	e.outsides = newOutsides(nil, nil) // nothing is fetched for a stranger
 	w := e.at(b.tip(true))
@@ -375,8 +376,8 @@ const (
 )
 
 // sparing is a renderer that soon has enough.
-func sparing(r Renderer) Renderer {
-	f := &frugal{r.Render, mostPending, time.Now().Add(longAllPending)}
+func sparing(r Renderer, until time.Time) Renderer {
+	f := &frugal{r.Render, mostPending, until}
 	if hasty, ok := r.(interface {
 		Hasty(time.Duration) func(render.Sources, render.Unit) (render.Output, error)
 	}); ok {

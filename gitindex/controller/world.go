@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gitward/gitward/api/v1alpha1"
 	"github.com/gitward/gitward/gitindex"
@@ -121,16 +122,14 @@ type evaluator struct {
 	memo     map[string]*rendering // the latest of each unit
 	also     map[string]*rendering // another memo, for where the first has nothing that fits
 	rendered int                   // how many renderings were made
+	until    time.Time             // if set, no file is read for openers after it
 }
 
 func newEvaluator(s *Settings, paths []string, schemas *canonical.Schemas, r *reader) *evaluator {
-	e := &evaluator{repository: render.Repository{URL: s.Spec.URL}, parts: newParts(s.Spec.Render), schemas: schemas, reader: r,
+	e := &evaluator{repository: s.repository(), parts: newParts(s.Spec.Render), schemas: schemas, reader: r,
 		renderer: s.Renderer, outsides: newOutsides(s.Fetching, r.blobs), dirs: directoriesOf(paths), memo: map[string]*rendering{}}
 	if e.renderer == nil {
 		e.renderer = noRenderer{}
-	}
-	if s.Spec.Ref != nil {
-		e.repository.Branch = s.Spec.Ref.Branch
 	}
 	if c := s.Spec.Cluster; c != nil {
 		e.cluster = render.Cluster{KubeVersion: c.KubeVersion, APIVersions: c.APIVersions, Clusters: argoClusters(c.ArgoCD)}
@@ -512,8 +511,15 @@ func (e *evaluator) interesting(path string, blob object.ID) []render.Object {
 	if found, ok := e.seen[blob]; ok {
 		return found
 	}
+	if !e.until.IsZero() && time.Now().After(e.until) {
+		return nil
+	}
 	var found []render.Object
-	for _, o := range e.reader.read(path, blob).objects {
+	r := e.reader.read(path, blob)
+	if r.unread {
+		return nil // it may be readable another time
+	}
+	for _, o := range r.objects {
 		if opens(o.Group, o.Kind) != "" || lookedUp(o.Group, o.Kind) {
 			found = append(found, o)
 		}
