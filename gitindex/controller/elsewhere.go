@@ -62,6 +62,7 @@ type outsides struct {
 	fetching *Fetching
 	blobs    blobs
 	byLock   map[object.ID]outside
+	bygone   bool // what is looked at is history
 }
 
 func newOutsides(f *Fetching, b blobs) *outsides {
@@ -70,6 +71,39 @@ func newOutsides(f *Fetching, b blobs) *outsides {
 
 // at is what is outside for a version of the tree.
 func (o *outsides) at(v *version) outside {
+	if o.bygone {
+		return bygone{o.of(v)}
+	}
+	return o.of(v)
+}
+
+// past is for versions that are history. To look at them is no use: what is not
+// pinned stays so.
+func (o *outsides) past() *outsides {
+	c := *o
+	c.bygone = true
+	return &c
+}
+
+type bygone struct{ outside }
+
+var errBygone = errors.New("nothing pinned it while it was in use")
+
+func (b bygone) Chart(ref render.ChartRef) (fs.FS, render.Pin, error) {
+	if b.ChartPin(ref) == elsewhere.Toward {
+		return nil, render.Pin{}, errBygone
+	}
+	return b.outside.Chart(ref)
+}
+
+func (b bygone) Base(url string) (fs.FS, render.Pin, error) {
+	if b.BasePin(url) == elsewhere.Toward {
+		return nil, render.Pin{}, errBygone
+	}
+	return b.outside.Base(url)
+}
+
+func (o *outsides) of(v *version) outside {
 	switch {
 	case o.always != nil:
 		return o.always

@@ -193,9 +193,9 @@ func (b *builder) settle(open []*search) {
 	if len(open) == 0 {
 		return
 	}
-	now, until := b.evaluator.memo, b.evaluator.rendered+mostRenderings
-	defer func() { b.evaluator.memo = now }()
-	b.evaluator.memo = maps.Clone(now)
+	now, until := *b.evaluator, b.evaluator.rendered+mostRenderings
+	defer func() { b.evaluator.memo, b.evaluator.outsides = now.memo, now.outsides }()
+	b.evaluator.memo, b.evaluator.outsides = maps.Clone(now.memo), now.outsides.past()
 	changes, last := b.changes(), b.newestTrusted()
 	for w, at := b.world, b.timeline.Len()-1; len(open) > 0; at-- {
 		if at = b.lastRelevant(w, changes, at); at < 0 {
