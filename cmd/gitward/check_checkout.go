@@ -105,7 +105,7 @@ func (l *loaded) checkoutSettings(root string) (controller.Settings, error) {
 	}
 	s := controller.Settings{Renderer: renderers()}
 	if i >= 0 {
-		s.Name, s.Spec = origins[i].Name, origins[i].Spec
+		s.Name, s.Spec, s.Repository = origins[i].Name, origins[i].Spec, l.configuration.known[origins[i].Name]
 	}
 	if root == "" {
 		s.Spec.Render = []v1alpha1.Render{{Namespace: l.namespace}}

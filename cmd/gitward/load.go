@@ -20,6 +20,7 @@ import (
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/controller"
 	"github.com/gitward/gitward/gitindex/gitrepo"
+	"github.com/gitward/gitward/gitindex/render"
 )
 
 // source says where a command finds the Origins and Gates, keeps the index, and
@@ -138,6 +139,14 @@ func (s *source) substitute(c *configuration) error {
 		}
 		// What stands there now is asked about, on whatever branch it is.
 		o := &c.origins[i]
+		if c.known == nil {
+			c.known = map[string]render.Repository{}
+		}
+		known := render.Repository{URL: o.Spec.URL}
+		if o.Spec.Ref != nil {
+			known.Branch = o.Spec.Ref.Branch
+		}
+		c.known[name] = known
 		o.Spec.URL, o.Spec.Ref, o.Spec.SecretRef, o.Status = dir, nil, nil, v1alpha1.OriginStatus{}
 	}
 	return nil
@@ -235,7 +244,7 @@ func (s *source) track(ctx context.Context, l *loaded) error {
 
 func (s *source) settings(l *loaded, o *v1alpha1.Origin) (controller.Settings, error) {
 	settings, err := l.configuration.settings(o, l.process)
-	settings.HighWater = o.Status.AcceptedRevision
+	settings.HighWater, settings.Repository = o.Status.AcceptedRevision, l.configuration.known[o.Name]
 	settings.AllowLocal = settings.AllowLocal || s.substituted(o)
 	settings.Spec.Suspend = true
 	return settings, err

@@ -23,13 +23,26 @@ const (
 func limitMemory() (budget int64) {
 	limit := debug.SetMemoryLimit(-1)
 	if os.Getenv("GOMEMLIMIT") == "" {
-		if c := cgroupLimit("/proc/self/cgroup", "/sys/fs/cgroup"); c > 0 {
-			limit = c / 100 * 85
+		if c := ownCgroupLimit(); c > 0 {
+			limit = c / 100 * 60 // a child that renders needs its share: see rendererMemory
 			debug.SetMemoryLimit(limit)
 		}
 	}
 	return min(max((limit-ownMemory)/expansion, leastBudget), mostBudget)
 }
+
+// rendererMemory is what a child that renders may use: a third of the cgroup's
+// limit, within bounds, so that it fails before all of the container does.
+func rendererMemory() int {
+	const least, most = 192 << 20, 1 << 30
+	c := ownCgroupLimit()
+	if c == 0 {
+		return most
+	}
+	return int(min(max(c/100*35, least), most))
+}
+
+func ownCgroupLimit() int64 { return cgroupLimit("/proc/self/cgroup", "/sys/fs/cgroup") }
 
 // cgroupLimit finds the smallest memory limit on the way to the process's cgroup,
 // of version 1 or 2; 0 when there is none.

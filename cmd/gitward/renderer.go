@@ -19,7 +19,7 @@ const rendererWord = "render-units"
 // renderers renders units in children of this program. They are one pool for
 // the whole process.
 var renderers = sync.OnceValue(func() *worker.Pool {
-	return &worker.Pool{Command: []string{ownProgram(), rendererWord}}
+	return &worker.Pool{Command: []string{ownProgram(), rendererWord}, Memory: rendererMemory()}
 })
 
 // ownProgram is this program's file. Without it nothing is rendered, and each

@@ -494,7 +494,7 @@ func (b *builder) problems() []gitindex.Problem {
 	}
 	for ref, e := range b.objects {
 		for i, m := range e.Current {
-			if i > 0 && !bytes.Equal(e.Current[0].Raw, m.Raw) {
+			if i > 0 && !m.Alternate && !e.Current[0].Alternate && !bytes.Equal(e.Current[0].Raw, m.Raw) {
 				out = append(out, gitindex.Problem{Path: m.Path, Line: m.Line,
 					Message: fmt.Sprintf("declares %s, which %s declares as well; either counts", ref, whence(e.Current[0]))})
 			}

@@ -74,13 +74,7 @@ func meet(trackers map[string]*Tracker) []string {
 	return news
 }
 
-func (t *Tracker) repository() render.Repository {
-	r := render.Repository{URL: t.settings.Spec.URL}
-	if ref := t.settings.Spec.Ref; ref != nil {
-		r.Branch = ref.Branch
-	}
-	return r
-}
+func (t *Tracker) repository() render.Repository { return t.settings.repository() }
 
 func (t *Tracker) opened() []Opened {
 	if list := t.openedUnits.Load(); list != nil {

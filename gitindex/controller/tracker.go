@@ -18,6 +18,7 @@ import (
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/canonical"
 	"github.com/gitward/gitward/gitindex/gitrepo"
+	"github.com/gitward/gitward/gitindex/render"
 	"github.com/gitward/gitward/gitindex/signature"
 )
 
@@ -33,6 +34,9 @@ type Settings struct {
 	// Dir is where the Origin's repository and index are kept.
 	Dir        string
 	AllowLocal bool
+	// Repository is how Flux and Argo CD sources name what is tracked, where that
+	// is not what Spec names: a checkout is read in its place.
+	Repository render.Repository
 	// Renderer makes objects of units; without one, units are named and nothing
 	// of them is traceable.
 	Renderer Renderer
@@ -54,6 +58,18 @@ func (s *Settings) digest() string {
 	}
 	sum := sha256.Sum256(append(data, s.Keyring.Digest()...))
 	return hex.EncodeToString(sum[:])
+}
+
+// repository is how sources name what is tracked.
+func (s *Settings) repository() render.Repository {
+	if s.Repository != (render.Repository{}) {
+		return s.Repository
+	}
+	r := render.Repository{URL: s.Spec.URL}
+	if s.Spec.Ref != nil {
+		r.Branch = s.Spec.Ref.Branch
+	}
+	return r
 }
 
 // Tracker keeps one Origin's snapshot current. Snapshot may be called from any

@@ -39,6 +39,7 @@ func filter() error {
 		load, equal, set, ret               = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K,
 			unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, unix.BPF_RET | unix.BPF_K
 		allow, refuse, kill = 0x7fff0000, 0x00050000 | uint32(unix.EPERM), 0x80000000
+		unknown             = 0x00050000 | uint32(unix.ENOSYS)
 	)
 	program := []unix.SockFilter{
 		{Code: load, K: architecture},
@@ -50,6 +51,10 @@ func filter() error {
 		{Code: set, K: unix.CLONE_THREAD, Jf: 1},
 		{Code: ret, K: allow},
 		{Code: ret, K: refuse},
+		// A C library takes clone for a clone3 that the kernel does not have; its
+		// flags lie in memory, where a filter cannot look.
+		{Code: equal, K: unix.SYS_CLONE3, Jf: 1},
+		{Code: ret, K: unknown},
 	}
 	for _, n := range allowed {
 		program = append(program, unix.SockFilter{Code: equal, K: uint32(n), Jf: 1}, unix.SockFilter{Code: ret, K: allow})
@@ -76,6 +81,6 @@ var allowed = append([]uintptr{
 	unix.SYS_RT_SIGACTION, unix.SYS_RT_SIGPROCMASK, unix.SYS_RT_SIGRETURN, unix.SYS_SIGALTSTACK, unix.SYS_RESTART_SYSCALL,
 	unix.SYS_GETTID, unix.SYS_GETPID, unix.SYS_TGKILL, unix.SYS_EXIT, unix.SYS_EXIT_GROUP, unix.SYS_GETRANDOM,
 	unix.SYS_EPOLL_CREATE1, unix.SYS_EPOLL_CTL, unix.SYS_EPOLL_PWAIT, unix.SYS_EVENTFD2, unix.SYS_PPOLL,
-	unix.SYS_SET_ROBUST_LIST, unix.SYS_MEMBARRIER,
+	unix.SYS_SET_ROBUST_LIST, unix.SYS_RSEQ, unix.SYS_SET_TID_ADDRESS, unix.SYS_MEMBARRIER,
 	unix.SYS_TIMER_CREATE, unix.SYS_TIMER_SETTIME, unix.SYS_TIMER_DELETE,
 }, allowedHere...)

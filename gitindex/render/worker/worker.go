@@ -153,7 +153,7 @@ func buildHelm(src render.Sources, u render.Unit) (render.Output, error) {
 	release := helm.Release{Sources: src, Chart: src.Tree(), Dir: u.Path, Options: o, Cluster: u.Cluster, InCluster: true}
 	objects, err := release.Objects()
 	return render.Output{Objects: objects, Level: gitindex.Rendered, Namespace: o.Namespace,
-		Applier: &gitindex.Applier{HelmRelease: o.ReleaseName, HelmNamespace: o.Namespace}}, err
+		Applier: &gitindex.Applier{HelmRelease: o.ReleaseName, HelmNamespace: o.Namespace, CreatesNamespace: o.Namespace}}, err
 }
 
 // buildJsonnet evaluates one file, or each .jsonnet file of a directory.
