@@ -120,6 +120,36 @@ func withoutEmpty(v any) any {
 	return v
 }
 
+// argoLeavesOut: Argo CD writes an Application back from its Go types, which
+// leaves out what is zero there. That says the same, but where the type tells
+// nothing from zero: spec.syncPolicy.automated.enabled, and structs behind
+// pointers. (argo-cd, pkg/apis/application/v1alpha1/types.go, the fields with
+// omitempty.)
+func argoLeavesOut(c *comparison, v values) bool {
+	if v.new != absent || len(c.path) < 2 || c.path[0].name != "spec" || c.subject.old == nil ||
+		c.subject.ref.GroupKind() != argoApplication[0] {
+		return false
+	}
+	name := c.path[len(c.path)-1].name
+	return isZeroToArgo(name, v.want) && (v.old == absent || c.user().isOneOf(argoEverybody))
+}
+
+func isZeroToArgo(name string, v any) bool {
+	switch x := v.(type) {
+	case string:
+		return x == ""
+	case bool:
+		return !x && name != "enabled"
+	case int64:
+		return x == 0 && name == "limit" // of spec.syncPolicy.retry
+	case []any:
+		return len(x) == 0
+	case map[string]any:
+		return len(x) == 0 && slices.Contains([]string{"jsonnet", "commonLabels", "commonAnnotations", "labels", "annotations"}, name)
+	}
+	return false
+}
+
 // isArgoHook: Argo CD holds its hooks by a finalizer until they are done with.
 func (c *comparison) isArgoHook() bool {
 	a := c.manifest.Applier

@@ -146,7 +146,7 @@ func indexControllerRules(rules []controllerRule) map[string][]controllerRule {
 // controllerReason reports whether a controller may have written the value.
 func controllerReason(c *comparison, v values) bool {
 	kind := c.subject.ref.GroupKind()
-	if isAutoscaled(c, v) {
+	if isAutoscaled(c, v) || argoLeavesOut(c, v) {
 		return true
 	}
 	own, any := controllerRules[kind], controllerRules["*"]
