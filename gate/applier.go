@@ -149,18 +149,18 @@ func dropFinalizer(obj map[string]any, name string) {
 }
 
 // differsInHoles reports whether what was applied is the manifest but for values
-// that are left open.
+// that are left open, or that the applier takes from what is live.
 func (c *comparison) differsInHoles(applied, raw any) bool {
-	holes := &comparison{tracing: c.tracing, manifest: c.manifest, subject: &subject{ref: c.subject.ref, resource: c.subject.resource, shape: c.subject.shape},
-		declared: func() any { return raw }}
-	holes.only = func(v values) bool { return v.new != absent && holes.holeReason(v) }
-	holes.fields(c.subject.shape, absent, applied, raw)
-	return len(holes.violations) == 0
+	holes := &comparison{tracing: c.tracing, manifest: c.manifest, declared: func() any { return raw },
+		subject: &subject{ref: c.subject.ref, resource: c.subject.resource, shape: c.subject.shape, old: c.subject.new}}
+	holes.only = func(v values) bool { return v.new != absent && (holes.holeReason(v) || holes.liveReason(v)) }
+	holes.fields(c.subject.shape, c.subject.new, applied, raw)
+	return len(holes.violations)+len(holes.drift) == 0
 }
 
 // isOpen reports whether any value of the object is left open.
 func (c *comparison) isOpen() bool {
-	return len(c.manifest.Holes) > 0 || c.tracing != nil && len(c.tracing.rule.Holes) > 0
+	return len(c.manifest.Holes)+len(c.manifest.Live) > 0 || c.tracing != nil && len(c.tracing.rule.Holes) > 0
 }
 
 func cut(key string) (field, name string) {

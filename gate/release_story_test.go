@@ -22,7 +22,8 @@ type storyRelease struct {
 	SecretName, Type, LabelStatus, JSON string
 	Labels                              map[string]string
 	Annotations                         map[string]string
-	MiB                                 int // of the chart
+	MiB                                 int    // of the chart
+	Chart                               string // what it holds
 }
 
 type storyHook struct {
@@ -35,6 +36,11 @@ func releaseSecret(t *testing.T, data []byte) []byte {
 	t.Helper()
 	var r storyRelease
 	strict(t, data, &r)
+	return releaseOf(t, &r)
+}
+
+func releaseOf(t testing.TB, r *storyRelease) []byte {
+	t.Helper()
 	labels := map[string]string{"name": r.Name, "owner": "helm", "version": strconv.Itoa(r.Version), "status": r.Status, "createdAt": "1763640000"}
 	for k, v := range r.Labels {
 		labels[k] = v
@@ -51,30 +57,33 @@ func releaseSecret(t *testing.T, data []byte) []byte {
 	if r.In == "" {
 		r.In = r.Namespace
 	}
-	secret, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "Secret", "type": r.Type,
-		"metadata": map[string]any{"name": r.SecretName, "namespace": r.In, "labels": labels, "annotations": r.Annotations},
-		"data":     map[string]any{"release": base64.StdEncoding.EncodeToString([]byte(packed(t, r.json(t))))}})
+	meta := map[string]any{"name": r.SecretName, "namespace": r.In, "labels": labels}
+	if r.Annotations != nil {
+		meta["annotations"] = r.Annotations
+	}
+	secret, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "Secret", "type": r.Type, "metadata": meta,
+		"data": map[string]any{"release": base64.StdEncoding.EncodeToString([]byte(packed(t, r.json(t))))}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return secret
 }
 
-func (r *storyRelease) json(t *testing.T) []byte {
+func (r *storyRelease) json(t testing.TB) []byte {
 	t.Helper()
 	if r.JSON != "" {
 		return []byte(r.JSON)
 	}
 	data, err := json.Marshal(map[string]any{"name": r.Name, "namespace": r.Namespace, "version": r.Version, "manifest": r.Manifest, "hooks": r.Hooks,
 		"info":  map[string]any{"status": r.Status, "description": "hunter2", "first_deployed": "2026-11-20T12:00:00Z"},
-		"chart": map[string]any{"metadata": map[string]any{"name": "shop"}, "files": strings.Repeat("0", r.MiB<<20)}, "config": map[string]any{"password": "hunter2"}})
+		"chart": map[string]any{"metadata": map[string]any{"name": "shop"}, "files": strings.Repeat("0", r.MiB<<20), "templates": r.Chart}, "config": map[string]any{"password": "hunter2"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return data
 }
 
-func packed(t *testing.T, data []byte) string {
+func packed(t testing.TB, data []byte) string {
 	t.Helper()
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)

@@ -140,20 +140,30 @@ func (t *tracing) releaseFault(declared *declaredRelease, r *release) (kind Refu
 	if size > maxReleaseText {
 		return Differs, fmt.Sprintf("its manifests are more than %d MiB", maxReleaseText>>20)
 	}
-	if kind, why := t.manifestFault(declared, r.manifest, "manifest", false); why != "" {
+	if kind, why := t.manifestFault(declared, r.manifest, place{name: "manifest"}); why != "" {
 		return kind, why
 	}
 	for i := range r.hooks {
-		if kind, why := t.manifestFault(declared, r.hooks[i].manifest, "hooks", r.hooks[i].isTest()); why != "" {
+		if kind, why := t.manifestFault(declared, r.hooks[i].manifest, place{name: "hooks", hooks: true, tests: r.hooks[i].isTest()}); why != "" {
 			return kind, why
 		}
 	}
 	return "", ""
 }
 
+// place is where in a release an object stands.
+type place struct {
+	name         string
+	hooks, tests bool
+}
+
+// holds reports whether Helm keeps an object there: hooks and definitions come and
+// go otherwise than what the release consists of.
+func (p *place) holds(m *gitindex.Manifest) bool { return m.Hook == p.hooks && !m.Bare }
+
 // manifestFault looks for an object that is not Git's. What only helm test makes
 // may be missing from Git: it is judged when it is made.
-func (t *tracing) manifestFault(declared *declaredRelease, manifest, what string, isTest bool) (kind Refused, why string) {
+func (t *tracing) manifestFault(declared *declaredRelease, manifest string, where place) (kind Refused, why string) {
 	objects, err := objectsOf(manifest)
 	if err != nil {
 		return Differs, err.Error()
@@ -163,12 +173,12 @@ func (t *tracing) manifestFault(declared *declaredRelease, manifest, what string
 			Namespace: text(dig(obj, "metadata", "namespace")), Name: text(dig(obj, "metadata", "name"))}
 		part := declared.part(ref)
 		switch {
-		case part == nil && isTest:
+		case part == nil && where.tests:
 		case part == nil:
-			return NotInGit, fmt.Sprintf("object %d of its %s is not one that the release declares in Git", i+1, what)
+			return NotInGit, fmt.Sprintf("object %d of its %s is not one that the release declares in Git", i+1, where.name)
 		default:
-			if kind := t.partFault(part, obj); kind != "" {
-				return kind, fmt.Sprintf("in its %s %s is not as Git declares it", what, gitindex.Clean(part.ref.String(), 80))
+			if kind := t.partFault(part, where, obj); kind != "" {
+				return kind, fmt.Sprintf("in its %s %s is not as Git declares it", where.name, gitindex.Clean(part.ref.String(), 80))
 			}
 		}
 	}
@@ -177,10 +187,10 @@ func (t *tracing) manifestFault(declared *declaredRelease, manifest, what string
 
 // partFault compares an object of a release with what Git declares or lately
 // declared; empty if it is that.
-func (t *tracing) partFault(p *releasePart, obj map[string]any) Refused {
+func (t *tracing) partFault(p *releasePart, where place, obj map[string]any) Refused {
 	kind := Differs
 	for _, c := range p.candidates {
-		if !t.isAsDeclared(p.ref, c.manifest, obj) {
+		if !where.holds(c.manifest) || !t.isAsDeclared(p.ref, c.manifest, obj) {
 			continue
 		}
 		if c.refused == "" {

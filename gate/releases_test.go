@@ -13,7 +13,7 @@ import (
 )
 
 // helmWorld is a Git that declares one version of a release, as Helm kept it.
-func helmWorld(t *testing.T, schemas *canonical.Schemas, r *release) *Gate {
+func helmWorld(t testing.TB, schemas *canonical.Schemas, r *release) *Gate {
 	t.Helper()
 	snap := &gitindex.Snapshot{Origin: "platform", FetchedAt: storyNow, Objects: map[gitindex.Ref]*gitindex.Entry{},
 		Accepted: &gitindex.Commit{ID: "1", Verdict: gitindex.Verdict{Outcome: gitindex.Good}}}

@@ -346,7 +346,7 @@ func served(t *testing.T, schemas *canonical.Schemas, raw []byte) []byte {
 	return toJSON(t, data)
 }
 
-func storyReq(t *testing.T, sr storyRequest, object, old []byte) *Request {
+func storyReq(t testing.TB, sr storyRequest, object, old []byte) *Request {
 	t.Helper()
 	req := &Request{UID: "story", Operation: Operation(sr.Operation), SubResource: sr.SubResource, Resource: sr.Resource, ResourceGroup: sr.ResourceGroup, DryRun: sr.DryRun,
 		Object: object, OldObject: old, Group: sr.Group, Version: sr.Version, Kind: sr.Kind, Namespace: sr.Namespace, Name: sr.Name,
