@@ -131,8 +131,22 @@ func (c *comparison) isLastApplied(annotation string) bool {
 	if c.isArgoHook() {
 		dropFinalizer(applied, argoHook)
 	}
+	if c.subject.ref.GroupKind() == "Namespace" {
+		dropEmpty(applied, "spec", "status")
+		dropEmpty(raw, "spec", "status")
+	}
 	a, r := appliedForm(applied, c.subject.ref), appliedForm(raw, c.subject.ref)
 	return equal(a, r) || c.isOpen() && c.differsInHoles(a, r)
+}
+
+// dropEmpty takes out fields without content. A Namespace that a tool makes of
+// its Go type has them all (argo-cd, controller/sync_namespace.go).
+func dropEmpty(obj map[string]any, fields ...string) {
+	for _, f := range fields {
+		if m, ok := obj[f].(map[string]any); ok && len(m) == 0 {
+			delete(obj, f)
+		}
+	}
 }
 
 // dropFinalizer takes the last finalizer off, if it is this one: appliers append.

@@ -104,11 +104,7 @@ func namespaceOf(ref gitindex.Ref, m *gitindex.Manifest) *gitindex.Manifest {
 	case a.ArgoApplication == "" && a.HelmRelease != "":
 		meta["labels"] = map[string]string{"name": ref.Name}
 	}
-	made := map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": meta}
-	if a.ArgoApplication != "" { // it comes of the Go type, whose structs are never left out
-		made["spec"], made["status"] = map[string]any{}, map[string]any{}
-	}
-	raw, err := json.Marshal(made)
+	raw, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
 	if err != nil { // cannot be, of strings alone
 		raw = nil
 	}
