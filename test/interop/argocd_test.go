@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,21 +17,38 @@ import (
 const (
 	argoNamespace   = "argocd"
 	argoController  = "argocd-application-controller"
+	argoSets        = "argocd-applicationset-controller"
 	argoUser        = "system:serviceaccount:" + argoNamespace + ":" + argoController
+	argoSetsUser    = "system:serviceaccount:" + argoNamespace + ":" + argoSets
 	argoApplication = "argoproj.io/v1alpha1 Application " + argoNamespace + "/"
 )
 
-// argo is Argo CD in the lab: its controller, its repo server and a Redis.
+// argo is Argo CD in the lab: its controller, its repo server and a Redis, and
+// the controller of ApplicationSets where a story has some.
 type argo struct {
 	*lab
-	controller, repos, redis *daemon
-	applications             []string
+	controller, repos, redis, sets *daemon
+	applications                   []string
+	resync                         int // seconds from one comparison to the next
 }
 
-func (a *argo) users() []string                { return []string{argoUser} }
-func (a *argo) programs() (*daemon, []*daemon) { return a.controller, []*daemon{a.redis, a.repos} }
-func (a *argo) manager() string                { return "argocd-controller" }
-func (a *argo) adopted(string) int             { return 0 }
+func (a *argo) users() []string {
+	if a.sets != nil {
+		return []string{argoUser, argoSetsUser}
+	}
+	return []string{argoUser}
+}
+
+func (a *argo) programs() (*daemon, []*daemon) {
+	feeds := []*daemon{a.redis, a.repos}
+	if a.sets != nil {
+		feeds = append(feeds, a.sets)
+	}
+	return a.controller, feeds
+}
+
+func (a *argo) manager() string    { return "argocd-controller" }
+func (a *argo) adopted(string) int { return 0 }
 
 // strict: what Argo CD never applied is no difference to it.
 func (a *argo) strict() bool { return false }
@@ -81,7 +97,7 @@ func (a *argo) reconciled(commit string) error {
 func (a *argo) again(since mark, times int) map[string]*tally {
 	a.t.Helper()
 	looks := map[string]map[string]bool{}
-	await(a.t, "more comparisons", patience, func() error {
+	await(a.t, "more comparisons", a.patience(), func() error {
 		for _, name := range a.applications {
 			u, err := a.get(argoApplication + name)
 			if err != nil {
@@ -100,7 +116,7 @@ func (a *argo) again(since mark, times int) map[string]*tally {
 		}
 		return nil
 	})
-	tallies := a.tallies(since.requests, argoUser)
+	tallies := a.tallies(since.requests, a.users()...)
 	maps.DeleteFunc(tallies, func(object string, c *tally) bool {
 		return strings.HasPrefix(object, "applications.argoproj.io ") && !c.changesSpec()
 	})
@@ -118,9 +134,15 @@ func (c *tally) changesSpec() bool {
 	return c.denied > 0
 }
 
-// application is an Application as the repository has it. Without refresh, what
-// was refused is tried again at its old commit until all tries are used up.
+// application is an Application of a directory of plain files as the repository
+// has it.
 func application(l *lab, name, path, namespace string, options ...string) string {
+	return applicationOf(l, name, namespace, "path: "+path+"\n    directory: {recurse: true}", options...)
+}
+
+// applicationOf is an Application of any source. Without refresh, what was
+// refused is tried again at its old commit until all tries are used up.
+func applicationOf(l *lab, name, namespace, source string, options ...string) string {
 	more := ""
 	if len(options) > 0 {
 		more = "    syncOptions: [" + strings.Join(options, ", ") + "]\n"
@@ -136,12 +158,11 @@ spec:
   source:
     repoURL: %s
     targetRevision: main
-    path: %s
-    directory: {recurse: true}
+    %s
   syncPolicy:
     automated: {prune: true, selfHeal: true}
     retry: {limit: 2, refresh: true, backoff: {duration: 1s, maxDuration: 3s}}
-%s`, name, namespace, l.repoURL(), path, more)
+%s`, name, namespace, l.repoURL(), source, more)
 }
 
 // argoStage brings Argo CD into a new cluster, as a person does once, with a
@@ -152,7 +173,7 @@ func argoStage(t *testing.T, s story, applications func(l *lab) string) (*stage,
 	files["clusters/test/applications.yaml"] = applications(l)
 	root := application(l, "root", "clusters/test", argoNamespace)
 	files["clusters/test/root.yaml"] = root
-	a := &argo{lab: l, applications: append([]string{"root"}, s.units...)}
+	a := &argo{lab: l, applications: append([]string{"root"}, s.units...), resync: 3}
 	a.install()
 	l.putYAML(root)
 	a.prepare()
@@ -184,53 +205,10 @@ func (a *argo) install() {
 	a.secret(argoNamespace, "argocd-secret", map[string]string{"server.secretkey": "not a secret"})
 	a.putYAML("apiVersion: argoproj.io/v1alpha1\nkind: AppProject\nmetadata: {name: default, namespace: argocd}\n" +
 		"spec: {sourceRepos: ['*'], destinations: [{namespace: '*', server: '*'}], clusterResourceWhitelist: [{group: '*', kind: '*'}]}\n")
-	for _, name := range []string{argoController, "argocd-repo-server"} {
+	for _, name := range []string{argoController, "argocd-repo-server", argoSets} {
 		a.putYAML(fmt.Sprintf("apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: %s, namespace: %s}\n", name, argoNamespace))
 		a.bindAdmin(name, map[string]any{"kind": "ServiceAccount", "name": name, "namespace": argoNamespace})
 	}
-}
-
-// prepare makes the three programs ready to start.
-func (a *argo) prepare() {
-	a.t.Helper()
-	redis, err := exec.LookPath("redis-server")
-	if err != nil {
-		a.t.Fatal("redis-server is not installed: apt-get install redis-server")
-	}
-	cache, repos, metrics, metrics2 := freePort(a.t), freePort(a.t), freePort(a.t), freePort(a.t)
-	a.redis = a.program("redis", redis, nil, "--port", fmt.Sprint(cache), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", a.dirOf("redis"))
-	a.redis.health = fmt.Sprintf("127.0.0.1:%d", cache)
-
-	certificates := a.dirOf("certificates")
-	a.check(os.WriteFile(filepath.Join(certificates, "127.0.0.1"), a.server.CA, 0o600))
-	env := []string{"ARGOCD_TLS_DATA_PATH=" + certificates, "ARGOCD_SSH_DATA_PATH=" + a.dirOf("ssh"), "ARGOCD_GPG_ENABLED=false", "ARGOCD_FAKE_IN_CLUSTER=true",
-		"HOME=" + a.dirOf("home"), "TMPDIR=" + a.dirOf("tmp"), "ARGOCD_CONTROLLER_SHARD=0", "ARGOCD_CONTROLLER_REPLICAS=1"}
-	// Its image has this script of its own source on the PATH.
-	dir, err := tools.ArgoCD.Sources(context.Background())
-	a.check(err)
-	script, err := os.ReadFile(filepath.Join(dir, "hack", "git-verify-wrapper.sh"))
-	a.check(err)
-	a.check(os.WriteFile(filepath.Join(a.dirOf("bin"), "git-verify-wrapper.sh"), script, 0o755))
-	env = append(env, "PATH="+a.dirOf("bin")+":"+os.Getenv("PATH"))
-	path := program(a.t, tools.ArgoCD)
-	a.repos = a.program("argocd-repo-server", path, env, "repo-server", "--address", "127.0.0.1", "--port", fmt.Sprint(repos), "--disable-tls", "--client-ca-path=",
-		"--metrics-address", "127.0.0.1", "--metrics-port", fmt.Sprint(metrics), "--redis", a.redis.health, "--revision-cache-expiration", "1s")
-	a.repos.health = fmt.Sprintf("127.0.0.1:%d", repos)
-	a.controller = a.program(argoController, path, env, "application-controller", "--repo-server", a.repos.health, "--repo-server-plaintext",
-		"--metrics-port", fmt.Sprint(metrics2), "--redis", a.redis.health, "--namespace", argoNamespace,
-		"--app-resync", "3", "--app-resync-jitter", "0", "--self-heal-timeout-seconds", "1")
-	a.controller.health = fmt.Sprintf("http://127.0.0.1:%d/healthz", metrics2)
-	for _, d := range []*daemon{a.repos, a.controller} {
-		a.account(d, argoNamespace, d.name, filepath.Join(a.dir, d.name+".kubeconfig"))
-	}
-}
-
-func (a *argo) program(name, path string, env []string, args ...string) *daemon {
-	a.t.Helper()
-	d := &daemon{t: a.t, name: name, path: path, args: args, log: filepath.Join(a.dir, name+".log"),
-		env: append([]string{"KUBECONFIG=" + filepath.Join(a.dir, name+".kubeconfig")}, env...)}
-	a.t.Cleanup(d.stop)
-	return d
 }
 
 // playArgo plays a story with Argo CD.

@@ -1,20 +1,25 @@
 package interop
 
 import (
+	"context"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gitward/gitward/api/v1alpha1"
 )
 
-// corpusDir is the directory of real repositories beside the checkout.
-func corpusDir(t *testing.T) string {
+// corpusDir is the directory of one tool's real repositories beside the checkout.
+func corpusDir(t *testing.T, tool string) string {
 	t.Helper()
-	dir, err := filepath.Abs("../../../shared/corpus/flux")
+	dir, err := filepath.Abs("../../../shared/corpus/" + tool)
 	if err == nil {
 		_, err = os.Stat(dir)
 	}
@@ -77,15 +82,17 @@ func permissive(l *lab, group, version, kind, plural, scope string) {
 // tour is a real repository as Flux deploys it, told up to where it is settled.
 type tour struct {
 	name, cluster string
-	units         []string
-	kinds         [][5]string // group, version, kind, plural, scope
+	units         []string          // its Kustomizations in Flux's own namespace; or ...
+	count         int               // ... how many there are in all
+	unable        map[string]string // "namespace/name" of those that cannot be applied here, and why
+	kinds         [][5]string       // group, version, kind, plural, scope
 	change        func(files map[string]string)
 	objects       []string
 }
 
 func (v tour) take(t *testing.T) {
 	need(t, "flux")
-	files := readTree(t, filepath.Join(corpusDir(t), v.name))
+	files := readTree(t, filepath.Join(corpusDir(t, "flux"), v.name))
 	hasten(files, v.cluster)
 	if v.change != nil {
 		v.change(files)
@@ -112,7 +119,13 @@ func (v tour) take(t *testing.T) {
 	begin := s.lab.mark()
 	if !t.Run("everything that is applied is admitted", s.chapter(func(t *testing.T) {
 		s.run(t)
-		await(t, "the first reconciliation", patience, func() error { return s.reconciled(tip) })
+		await(t, "the first reconciliation", patience+time.Duration(v.count)*5*time.Second, func() error {
+			if err := v.find(f); err != nil {
+				return err
+			}
+			return s.reconciled(tip)
+		})
+		t.Logf("%d Kustomizations are applied, %d cannot be: %v", len(f.kustomizations), len(v.unable), v.unable)
 		s.nothingDenied(t, begin, s.users()...)
 		for _, object := range v.objects {
 			if _, err := s.get(object); err != nil {
@@ -127,6 +140,32 @@ func (v tour) take(t *testing.T) {
 	}
 	t.Run("it is settled after the first", s.chapter(func(t *testing.T) { s.settled(t, 4) }))
 	t.Run("what tells the tool what to do cannot be edited by hand", s.chapter(func(t *testing.T) { s.refusals(t, s.eve, s.edits()) }))
+}
+
+// find makes a list of the cluster's Kustomizations where the tour has none.
+func (v tour) find(f *flux) error {
+	if v.count == 0 {
+		return nil
+	}
+	u := ref(fluxKustomization + "any")
+	client, err := f.client(f.dynamic, u)
+	if err != nil {
+		return err
+	}
+	list, err := client.List(context.Background(), metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	f.kustomizations = nil
+	for _, k := range list.Items {
+		if name := k.GetNamespace() + "/" + k.GetName(); v.unable[name] == "" {
+			f.kustomizations = append(f.kustomizations, name)
+		}
+	}
+	if len(f.kustomizations) != v.count {
+		return fmt.Errorf("there are %d Kustomizations, not %d", len(f.kustomizations), v.count)
+	}
+	return nil
 }
 
 var helmRelease = [5]string{"helm.toolkit.fluxcd.io", "v2", "HelmRelease", "helmreleases", "Namespaced"}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -41,6 +42,11 @@ func (f *flux) programs() (*daemon, []*daemon) { return f.kustomize, []*daemon{f
 func (f *flux) manager() string                { return "kustomize-controller" }
 func (f *flux) strict() bool                   { return true }
 
+// patience grows with what Flux has to look at.
+func (f *flux) patience() time.Duration {
+	return patience + time.Duration(len(f.kustomizations))*5*time.Second
+}
+
 func (f *flux) mark(u *unstructured.Unstructured) {
 	_, name, _ := strings.Cut(f.kustomizations[len(f.kustomizations)-1], "/")
 	u.SetLabels(map[string]string{"kustomize.toolkit.fluxcd.io/name": name, "kustomize.toolkit.fluxcd.io/namespace": fluxNamespace})
@@ -72,7 +78,7 @@ func (f *flux) adopted(object string) int {
 func (f *flux) again(since mark, times int) map[string]*tally {
 	f.t.Helper()
 	var tallies map[string]*tally
-	await(f.t, "more reconciliations", patience, func() error {
+	await(f.t, "more reconciliations", f.patience(), func() error {
 		tallies = f.tallies(since.requests, kustomizer)
 		maps.DeleteFunc(tallies, func(object string, _ *tally) bool { return strings.Contains(object, "/status") })
 		if len(tallies) < len(f.kustomizations) {

@@ -48,6 +48,7 @@ type lab struct {
 	ca      []byte // of Gitward's certificate
 	url     string // of Gitward
 	records string
+	cluster *v1alpha1.Cluster // what the Origin says of it
 
 	kube    *kubernetes.Clientset // as the administrator
 	dynamic dynamic.Interface
@@ -297,7 +298,7 @@ func (l *lab) trust(commit string, render []v1alpha1.Render) {
 		ObjectMeta: metav1.ObjectMeta{Name: origin},
 		Spec: v1alpha1.OriginSpec{
 			URL: l.repoURL(), Ref: &v1alpha1.GitRef{Branch: "main"}, Interval: &metav1.Duration{Duration: time.Second},
-			SecretRef: &v1alpha1.LocalRef{Name: "git"}, Render: render,
+			SecretRef: &v1alpha1.LocalRef{Name: "git"}, Render: render, Cluster: l.cluster,
 			Signers: v1alpha1.Signers{SecretRef: v1alpha1.LocalRef{Name: "signers"}},
 		}}
 	g := &v1alpha1.Gate{TypeMeta: metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Gate"},

@@ -190,19 +190,26 @@ func (l *lab) value(object, want string, path ...string) error {
 	return nil
 }
 
-// refusals holds that Gitward refuses each edit, and that the object is deleted.
+// refusals holds that Gitward refuses each edit, and that the object is deleted,
+// and tells how long that took: before it refuses, Gitward looks at Git.
 func (l *lab) refusals(t *testing.T, as dynamic.Interface, edits map[string][]string) {
 	t.Helper()
+	var all []time.Duration
+	try := func(what string, ask func() error) {
+		began := time.Now()
+		if err := ask(); !refused(err) {
+			t.Errorf("%s: %v", what, err)
+		}
+		all = append(all, time.Since(began))
+	}
 	for _, object := range slices.Sorted(maps.Keys(edits)) {
 		for _, edit := range edits[object] {
-			if err := l.patch(as, object, edit); !refused(err) {
-				t.Errorf("%s %s: %v", object, edit, err)
-			}
+			try(object+" "+edit, func() error { return l.patch(as, object, edit) })
 		}
-		if err := l.delete(as, object); !refused(err) {
-			t.Errorf("deleting %s: %v", object, err)
-		}
+		try("deleting "+object, func() error { return l.delete(as, object) })
 	}
+	slices.Sort(all)
+	t.Logf("%d edits and deletions: half of them refused within %v, the slowest in %v", len(all), all[len(all)/2].Round(time.Millisecond), all[len(all)-1].Round(time.Millisecond))
 }
 
 // ownAccount: whoever has the tool's token may do nothing more with it than

@@ -36,10 +36,17 @@ var (
 		Module: "github.com/fluxcd/kustomize-controller", Pkg: "github.com/fluxcd/kustomize-controller"}
 	ArgoCD = Tool{Name: "argocd", Set: "argocd", Dir: "argocd",
 		Module: "github.com/argoproj/argo-cd/v3", Pkg: "."}
+	ApplicationSets = Tool{Name: "argocd-applicationset-controller", Set: "argocd", Dir: "argocd",
+		Module: "github.com/argoproj/argo-cd/v3", Pkg: "./applicationset"}
+	// Argo CD's repo server calls these two.
+	Kustomize = Tool{Name: "kustomize", Set: "argocd", Dir: "../bench/render/kustomize",
+		Module: "sigs.k8s.io/kustomize/kustomize/v5", Pkg: "sigs.k8s.io/kustomize/kustomize/v5"}
+	Helm = Tool{Name: "helm", Set: "argocd", Dir: "../bench/render/helm",
+		Module: "helm.sh/helm/v4", Pkg: "helm.sh/helm/v4/cmd/helm"}
 )
 
 // All are the programs there are.
-var All = []Tool{SourceController, KustomizeController, ArgoCD}
+var All = []Tool{SourceController, KustomizeController, ArgoCD, ApplicationSets, Kustomize, Helm}
 
 // Version is what the tool's go.mod requires: "v1.9.1".
 func (t Tool) Version() (string, error) {
