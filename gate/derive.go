@@ -262,18 +262,20 @@ func (t *tracing) root(o *LiveObject) (lineage, string) {
 // declaredAs is the manifest, of those that are remembered, whose templates a live
 // object has: what its controller makes is that commit's. Nil means that it has
 // drifted. A Job's template carries what the server adds to it, and cannot be
-// changed; where a field rule lets fields be live, or there is no template, it is
-// what counts now.
+// changed; where there is no template, it is what counts now.
 func (t *tracing) declaredAs(o *LiveObject, now *gitindex.Manifest) *gitindex.Manifest {
-	if len(o.Template) == 0 || o.Ref.GroupKind() == "Job.batch" || t.hasFieldRule(resourceOf[o.Ref.GroupKind()]) {
+	if len(o.Template) == 0 || o.Ref.GroupKind() == "Job.batch" {
 		return now
 	}
+	ruled := t.hasFieldRule(resourceOf[o.Ref.GroupKind()]) // then it is so for this Gate alone, and for a time
 	for _, m := range t.everDeclared(o.Ref) {
-		if o.asIn.Load() == m {
+		if !ruled && o.asIn.Load() == m {
 			return m
 		}
 		if t.sameTemplates(o, m) {
-			o.asIn.Store(m)
+			if !ruled {
+				o.asIn.Store(m)
+			}
 			return m
 		}
 	}
@@ -301,7 +303,7 @@ func (t *tracing) sameTemplates(o *LiveObject, m *gitindex.Manifest) bool {
 			templates[field] = w
 		}
 	}
-	c := &comparison{tracing: t, manifest: m, want: want, live: true, subject: &subject{ref: o.Ref, apiVersion: o.APIVersion,
+	c := &comparison{tracing: t, manifest: m, want: want, live: true, subject: &subject{ref: o.Ref, apiVersion: o.APIVersion, resource: resourceOf[o.Ref.GroupKind()],
 		shape: t.view.Schemas.Shape(o.Ref.Group, version, o.Ref.Kind), managed: &managedFields{}, uid: o.UID}}
 	c.declared = func() any { // a default that an older API server does not know may be missing
 		if data, err := t.view.Schemas.Declared(m.Raw, version); err == nil {

@@ -17,9 +17,10 @@ func ruleReason(c *comparison, v values) bool {
 		return false
 	}
 	t, path, place := c.tracing, pathPattern(c.path), pathText(c.path)
+	v = c.asKept(v)
 	for i := range t.rule.AllowFields {
 		r := &t.rule.AllowFields[i]
-		if !expired(r.Expires, t.now) && slices.Contains(r.Resources, t.req.resource()) &&
+		if !expired(r.Expires, t.now) && slices.Contains(r.Resources, c.subject.resource) &&
 			(slices.Contains(r.Paths, path) || slices.Contains(r.Paths, place)) && matchAny(r.Namespaces, c.subject.ref.Namespace) {
 			kept := v.old != absent && equal(v.old, v.new)
 			if kept || t.req.User.isOneOf(r.Users) {
@@ -28,6 +29,15 @@ func ruleReason(c *comparison, v values) bool {
 		}
 	}
 	return false
+}
+
+// asKept are the values where what is compared is live already: it was there
+// before, whoever asks now.
+func (c *comparison) asKept(v values) values {
+	if c.live {
+		v.old = v.new
+	}
+	return v
 }
 
 // claimed stands in a HoleRule's pattern for the value of its claim.
@@ -41,7 +51,7 @@ func (c *comparison) gateHole(v values) bool {
 		return false
 	}
 	for i := range c.tracing.rule.Holes {
-		if h := &c.tracing.rule.Holes[i]; c.tracing.opens(h, c) && h.filledBy(&c.tracing.req.User, v, c.isSecretValue()) {
+		if h := &c.tracing.rule.Holes[i]; c.tracing.opens(h, c) && h.filledBy(&c.tracing.req.User, c.asKept(v), c.isSecretValue()) {
 			return true
 		}
 	}
