@@ -112,7 +112,7 @@ func (b *builder) declareUnit(r *rendering) (*Yield, []*search) {
 		}
 		for _, m := range ms {
 			if m.Commit = b.alreadyKnown(m); m.Commit == nil {
-				open = append(open, &search{m, o})
+				open = append(open, &search{m})
 			}
 		}
 		y.Manifests = append(y.Manifests, ms...)
@@ -177,7 +177,6 @@ func (b *builder) alreadyKnown(m *gitindex.Manifest) *gitindex.Commit {
 // search is a manifest whose commit is to be found.
 type search struct {
 	manifest *gitindex.Manifest
-	object   *render.Object
 }
 
 // mostRenderings bounds what one search through history may cost. Beyond it an
@@ -209,7 +208,7 @@ func (b *builder) settle(open []*search) {
 		w = b.evaluator.at(b.before(at))
 		had := w.forms()
 		open = slices.DeleteFunc(open, func(s *search) bool {
-			if had[formOf(s.object, s.manifest.Ref.Namespace)] {
+			if had[s.form()] {
 				return false
 			}
 			s.manifest.Commit = last
@@ -316,27 +315,43 @@ func (r reads) lists(p string) bool {
 	}
 }
 
-// form is an object's address and content.
+// form is an object's address and content, as its manifest has them.
 type form struct {
 	id   identity
 	hash string
 }
 
-func formOf(o *render.Object, namespace string) form {
-	return form{identity{o.Group, o.Kind, or(o.Namespace, namespace), o.Name}, printOf(o.JSON)}
+func (s *search) form() form {
+	r := s.manifest.Ref
+	return form{identity{r.Group, r.Kind, r.Namespace, r.Name}, printOf(s.manifest.Raw)}
 }
 
 // forms are all objects that the world's units make.
 func (w *world) forms() map[form]bool {
 	out := map[form]bool{}
 	for _, r := range w.renderings {
-		for i := range r.Output.Objects {
-			o := &r.Output.Objects[i]
-			out[formOf(o, r.namespace())] = true
-			out[formOf(o, "")] = true // a cluster-scoped object's address has none
+		for _, f := range r.forms() {
+			out[f] = true
 		}
 	}
 	return out
+}
+
+// forms are the objects of a rendering, under the address of a namespaced one
+// and of a cluster-scoped one.
+func (r *rendering) forms() []form {
+	if r.made != nil {
+		return r.made
+	}
+	for i := range r.Output.Objects {
+		o := &r.Output.Objects[i]
+		for _, ns := range []string{or(o.Namespace, r.namespace()), ""} {
+			if raw, err := withNamespace(o.JSON, o.Namespace, ns); err == nil {
+				r.made = append(r.made, form{identity{o.Group, o.Kind, ns, o.Name}, printOf(raw)})
+			}
+		}
+	}
+	return r.made
 }
 
 // holdBackUnits notes what untrusted commits would make of the units, so that a

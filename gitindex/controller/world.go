@@ -39,6 +39,8 @@ type rendering struct {
 	// Passing says that the failure lies with the renderer, so that it may go
 	// well another time.
 	Passing bool
+
+	made []form // see forms
 }
 
 // world is all that an Origin declares at one version of its tree: the files
