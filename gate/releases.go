@@ -89,8 +89,13 @@ func (r *declaredRelease) part(ref gitindex.Ref) *releasePart {
 			return p
 		}
 	}
+	elsewhere := ref.Namespace != "" && ref.Namespace != r.namespace
 	ref.Namespace = ""
-	return r.parts[ref]
+	p := r.parts[ref]
+	if p != nil && elsewhere && p.candidates[0].manifest.Alternate {
+		return nil // its kind may well have namespaces, and this is another one
+	}
+	return p
 }
 
 // released decides about a Secret that Helm keeps a release in. It is not ok for

@@ -133,3 +133,23 @@ func tampered(t *testing.T, req *Request) *Request {
 	}
 	return &copied
 }
+
+// TestPartOfUnknownScope: an object of a kind whose scope is not known is indexed
+// with and without its namespace; without says nothing about other namespaces.
+func TestPartOfUnknownScope(t *testing.T) {
+	at := func(namespace string) gitindex.Ref {
+		return gitindex.Ref{Group: "acme.dev", Kind: "Widget", Namespace: namespace, Name: "w"}
+	}
+	r := &declaredRelease{namespace: "shop", parts: map[gitindex.Ref]*releasePart{}}
+	r.add(at("shop"), candidate{manifest: &gitindex.Manifest{Ref: at("shop"), Applier: &gitindex.Applier{}}})
+	r.add(at(""), candidate{manifest: &gitindex.Manifest{Ref: at(""), Alternate: true, Applier: &gitindex.Applier{}}})
+	r.namespace = "shop"
+	if r.part(at("kube-system")) != nil {
+		t.Error("an object of another namespace is a part")
+	}
+	for _, namespace := range []string{"", "shop"} {
+		if p := r.part(at(namespace)); p == nil || p.ref.Namespace != "shop" {
+			t.Errorf("in %q: %+v", namespace, p)
+		}
+	}
+}
