@@ -131,7 +131,7 @@ func (v argoTour) split(a *argo, files map[string]string) (able []string, left m
 	}
 	left = map[string]string{}
 	for i := range list.Items {
-		if why := v.why(&list.Items[i], files); why != "" {
+		if why := v.why(&list.Items[i], a.lab, files); why != "" {
 			left[list.Items[i].GetName()] = why
 		} else {
 			able = append(able, list.Items[i].GetName())
@@ -141,31 +141,26 @@ func (v argoTour) split(a *argo, files map[string]string) (able []string, left m
 }
 
 // why says why Argo CD makes nothing of an Application.
-func (v argoTour) why(u *unstructured.Unstructured, files map[string]string) string {
-	source, _, _ := unstructured.NestedStringMap(u.Object, "spec", "source")
-	if source == nil { // it has more than strings
-		m, _, _ := unstructured.NestedMap(u.Object, "spec", "source")
-		source = map[string]string{}
-		for _, key := range []string{"path", "chart"} {
-			source[key], _ = m[key].(string)
-		}
-	}
-	dir := path.Clean(source["path"])
-	if source["chart"] != "" {
-		return "its chart is elsewhere"
-	}
-	if source["path"] == "" {
-		return "it has no source of one directory"
-	}
-	if why := v.unable[dir]; why != "" {
-		return why
+func (v argoTour) why(u *unstructured.Unstructured, l *lab, files map[string]string) string {
+	source, _, _ := unstructured.NestedMap(u.Object, "spec", "source")
+	at, _ := source["path"].(string)
+	dir := path.Clean(at)
+	switch {
+	case source == nil:
+		return "several sources"
+	case source["chart"] != nil:
+		return "a chart elsewhere"
+	case source["repoURL"] != any(l.repoURL()):
+		return "a repository elsewhere"
+	case v.unable[dir] != "":
+		return v.unable[dir]
 	}
 	for name := range files {
 		if strings.HasPrefix(name, dir+"/") {
 			return ""
 		}
 	}
-	return "its directory is not in the corpus"
+	return "a directory that is not in the corpus"
 }
 
 // tellLeft prints what of the repository is not played, and holds that Argo CD
