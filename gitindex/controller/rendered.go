@@ -30,7 +30,9 @@ func (b *builder) updateUnits() []redo {
 		}
 	}
 	b.settle(search)
-	b.rememberBroken(before)
+	if b.rememberBroken(before); len(before) == 0 {
+		b.recallBroken()
+	}
 	b.holdBackUnits()
 	var out []redo
 	for id := range union(before, b.units) {
@@ -77,6 +79,54 @@ func (b *builder) rememberBroken(before map[string]*Yield) {
 			y.Unsure = before[id].last()
 		}
 	}
+}
+
+// mostRecalled bounds how many versions are looked through for what a broken
+// unit declared.
+const mostRecalled = 20
+
+// recallBroken finds in history what units last declared that cannot be
+// rendered now, where the index remembers nothing: it is new, or was lost.
+func (b *builder) recallBroken() {
+	missing := func(id string) bool { y := b.units[id]; return b.broken(id) && len(y.Unsure) == 0 }
+	if !slices.ContainsFunc(slices.Collect(maps.Keys(b.units)), missing) {
+		return
+	}
+	now := b.evaluator.memo
+	defer func() { b.evaluator.memo = now }()
+	b.evaluator.memo = maps.Clone(now)
+	changes, w, at := b.changes(), b.world, b.timeline.Len()-1
+	for range mostRecalled {
+		if at = b.lastRelevant(w, changes, at); at <= 0 {
+			return
+		}
+		w = b.evaluator.at(b.before(at))
+		at--
+		for id, r := range w.renderings {
+			gone := b.units[id] == nil && b.broken(r.From)
+			if r.Error != "" || !gone && !missing(id) {
+				continue
+			}
+			if gone {
+				b.units[id] = &Yield{From: r.From}
+			}
+			b.units[id].Unsure = b.asItWas(r, b.timeline.Commit(at))
+		}
+	}
+}
+
+// asItWas are the manifests of a rendering of the past.
+func (b *builder) asItWas(r *rendering, c *gitindex.Commit) []*gitindex.Manifest {
+	var out []*gitindex.Manifest
+	for i := range r.Output.Objects {
+		o := &r.Output.Objects[i]
+		ms, _ := b.addressed(b.renderedForm(r, o), o, r.namespace())
+		for _, m := range ms {
+			m.Commit = c
+		}
+		out = append(out, ms...)
+	}
+	return out
 }
 
 // broken reports whether it is not known what a unit declares.

@@ -143,6 +143,12 @@ func TestBrokenUnit(t *testing.T) {
 	if e := w.sync().Lookup(shopOf("a-prod")); e == nil || len(e.Unsure) != 1 {
 		t.Errorf("the object of the broken unit is forgotten later: %+v", e)
 	}
+	w.tracker.Close()
+	w.settings.Dir = t.TempDir() // the index is lost
+	w.open()
+	if e := w.sync().Lookup(shopOf("a-prod")); e == nil || len(e.Unsure) != 1 || len(e.Current) != 0 {
+		t.Errorf("the object of the broken unit is forgotten with the index: %+v", e)
+	}
 	mended := w.commit(w.ada, map[string]string{"prod/kustomization.yaml": "resources: [../base]\nnameSuffix: -prod\n"})
 	s = w.sync()
 	w.want(s, "a-prod", mended)

@@ -38,7 +38,29 @@ type child struct {
 	stdin  io.Closer
 	line   *line
 	stderr *tail
+	meter  *meter
 	done   int
+}
+
+// mostSaid bounds what a child may say of one unit, in bytes: what it asks for,
+// and what it renders.
+const mostSaid = 256 << 20
+
+// meter lets so many bytes through.
+type meter struct {
+	io.Reader
+	left int64
+}
+
+var errTooMuch = fmt.Errorf("it renders to more than %d MiB", mostSaid>>20)
+
+func (m *meter) Read(p []byte) (int, error) {
+	if m.left <= 0 {
+		return 0, errTooMuch
+	}
+	n, err := m.Reader.Read(p[:min(int64(len(p)), m.left)])
+	m.left -= int64(n)
+	return n, err
 }
 
 // Render renders the unit in a child. That the child takes too long, needs too
@@ -61,6 +83,7 @@ func (p *Pool) render(src render.Sources, u render.Unit, timeout time.Duration) 
 	if err != nil {
 		return render.Output{}, err
 	}
+	c.meter.left = mostSaid
 	late := time.AfterFunc(timeout, func() { _ = c.cmd.Process.Kill() })
 	out, err := c.line.respond(src, u)
 	inTime := late.Stop()
@@ -139,7 +162,8 @@ func (p *Pool) start() (*child, error) {
 	if err := c.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting a renderer: %w", err)
 	}
-	c.stdin, c.line = stdin, newLine(io.LimitReader(stdout, 1<<40), stdin)
+	c.meter = &meter{Reader: stdout}
+	c.stdin, c.line = stdin, newLine(c.meter, stdin)
 	return c, nil
 }
 

@@ -90,6 +90,9 @@ var deeds = map[render.Tool]builder{
 		down = func(n int) int { return down(n+1) + 1 }
 		return render.Output{}, fmt.Errorf("%d", down(0))
 	},
+	"flood": func(render.Sources, render.Unit) (render.Output, error) {
+		return render.Output{Objects: []render.Object{{JSON: make([]byte, mostSaid)}}}, nil
+	},
 	"sleep": func(render.Sources, render.Unit) (render.Output, error) {
 		time.Sleep(time.Hour)
 		return render.Output{}, nil
@@ -131,9 +134,9 @@ func TestLockedIn(t *testing.T) {
 
 func TestDeathHurtsNobody(t *testing.T) {
 	p := pool(t)
-	p.Memory = 512 << 20
+	p.Memory = 1 << 30
 	tree := render.Alone{FS: fstest.MapFS{"a": {Data: []byte("1")}}}
-	for tool, want := range map[render.Tool]string{"memory": "more memory", "recursion": "nests without end", "sleep": "took longer", "panic": "broke down"} {
+	for tool, want := range map[render.Tool]string{"memory": "more memory", "recursion": "nests without end", "sleep": "took longer", "panic": "broke down", "flood": "more than 256 MiB"} {
 		if p.Timeout = time.Minute; tool == "sleep" {
 			p.Timeout = time.Second
 		}
