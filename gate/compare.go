@@ -78,10 +78,10 @@ func (c *comparison) run(want map[string]any) {
 	if s.old != nil {
 		old = s.old
 	}
-	c.fields(s.shape, old, s.new, want)
+	c.fields(s.shape, old, s.new, c.seal(want))
 	if c.manifest != nil && len(c.manifest.Holes) > 0 {
-		hideHoles(c.violations, c.manifest.Holes)
-		hideHoles(c.drift, c.manifest.Holes)
+		c.hide(c.violations)
+		c.hide(c.drift)
 	}
 }
 

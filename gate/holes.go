@@ -24,13 +24,20 @@ const (
 
 // holeReason reports whether Git, or the Gate, leaves the value open to this.
 func (c *comparison) holeReason(v values) bool {
+	open, bound := false, false
 	for i := range c.manifest.Holes {
 		h := &c.manifest.Holes[i]
-		if c.standsAt(h.Path) && (v.want != absent || h.Pattern != "") && fills(h.Pattern, v, c.isSecretValue()) {
-			return true
+		switch {
+		case !c.standsAt(h.Path):
+		case h.Digest != "":
+			if bound = true; c.holds(h.Digest, v) {
+				return true
+			}
+		case (v.want != absent || h.Pattern != "") && fills(h.Pattern, v, c.isSecretValue()):
+			open = true
 		}
 	}
-	return c.gateHole(v)
+	return open && !bound || c.gateHole(v)
 }
 
 // standsAt reports whether an anchored path is this place. What a Secret holds is
@@ -59,14 +66,16 @@ func fills(pattern string, v values, encoded bool) bool {
 	if !ok || len(value) > maxHoleValue || v.want != absent && kindOf(v.new) != kindOf(v.want) || v.want == absent && kindOf(v.new) != "text" {
 		return false
 	}
-	if encoded {
-		plain, err := base64.StdEncoding.DecodeString(value)
-		if err != nil {
-			return false
-		}
-		value = string(plain)
+	value, ok = decoded(value, encoded)
+	return ok && (pattern == "" || matchesWhole(pattern, value))
+}
+
+func decoded(value string, encoded bool) (string, bool) {
+	if !encoded {
+		return value, true
 	}
-	return pattern == "" || matchesWhole(pattern, value)
+	plain, err := base64.StdEncoding.DecodeString(value)
+	return string(plain), err == nil
 }
 
 func matchesWhole(pattern, value string) bool {
@@ -87,7 +96,9 @@ func wholePattern(pattern string) (*regexp.Regexp, error) {
 }
 
 func kindOf(v any) string {
-	switch v.(type) {
+	switch v := v.(type) {
+	case sealed:
+		return v.kind
 	case string:
 		return "text"
 	case bool:

@@ -16,6 +16,10 @@ func shown(ref gitindex.Ref, d Difference) (git, you string) {
 	switch {
 	case d.Note == holeNote:
 		return "left open there, within limits", redacted(d.New)
+	case d.Note == sealedNote:
+		return "another value there, which it holds encrypted", redacted(d.New)
+	case d.Note == keylessNote:
+		return "a value there that it holds encrypted, and no age key of the Origin is at hand to compare with", redacted(d.New)
 	case d.Note == hiddenNote:
 		return redacted(d.Want), redacted(d.New)
 	case d.Note == keptNote:

@@ -63,6 +63,23 @@ type Snapshot struct {
 	perKind      map[groupKind]int
 	creators     map[string][]*Manifest // by the namespace that their applier makes
 	releases     map[Ref][]Ref          // what each Helm release is of; a key has Namespace and Name alone
+	digest       func([]byte) string    // nil without keys; no form of the snapshot that is stored has it
+}
+
+// Keyed lets the snapshot make digests of values. Call it before the snapshot is
+// published.
+func (s *Snapshot) Keyed(digest func([]byte) string) *Snapshot {
+	s.digest = digest
+	return s
+}
+
+// Digest is what a Hole's Digest is compared with; empty where the Origin has no
+// keys, and then no such hole can be filled.
+func (s *Snapshot) Digest(value []byte) string {
+	if s == nil || s.digest == nil {
+		return ""
+	}
+	return s.digest(value)
 }
 
 type groupKind struct{ group, kind string }

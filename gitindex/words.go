@@ -228,6 +228,11 @@ type Hole struct {
 	// Pattern is an RE2 pattern that the whole value must match; empty: any
 	// value of the type that the manifest has there.
 	Pattern string
+	// Digest, if not empty, is of the one value that may stand there, as
+	// Snapshot.Digest makes it: of the text of a scalar, and for the data of a
+	// Secret of what the base64 decodes to. Git holds the value encrypted; here it
+	// is held in no form that tells it.
+	Digest string
 	// Why says what the value depends on, for people: "Secret shop/db".
 	Why string
 }

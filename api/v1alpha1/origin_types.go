@@ -77,6 +77,11 @@ type OriginSpec struct {
 	// may be fetched, and what fixes their content. Left out: from nowhere.
 	// +optional
 	Elsewhere *Elsewhere `json:"elsewhere,omitempty"`
+	// Decryption gives the keys of what the repository holds encrypted with SOPS,
+	// so that its values are compared too. Left out: any value of the same type
+	// is taken in their place.
+	// +optional
+	Decryption *Decryption `json:"decryption,omitempty"`
 	// Cluster is what charts see of the cluster that they are rendered for.
 	// +optional
 	Cluster *Cluster `json:"cluster,omitempty"`
@@ -203,6 +208,14 @@ type JsonnetVar struct {
 	Value string `json:"value,omitempty"`
 	// +optional
 	Code bool `json:"code,omitempty"`
+}
+
+// Decryption names the keys of encrypted files.
+type Decryption struct {
+	// SecretRef names a Secret in Gitward's namespace in Flux's form: each entry
+	// whose name ends in .agekey holds age identities. A document that none of
+	// them opens is refused. What is decrypted is kept nowhere.
+	SecretRef LocalRef `json:"secretRef"`
 }
 
 // Elsewhere is where charts and bases that are not in the repository come from.

@@ -306,6 +306,15 @@ func (c *configuration) settings(o *v1alpha1.Origin, p *process) (controller.Set
 	if s.Keyring, err = signature.NewKeyring(signers.Data); err != nil {
 		return s, fmt.Errorf("Origin %s: Secret %s: %w", o.Name, signers.Name, err)
 	}
+	if d := o.Spec.Decryption; d != nil {
+		secret, err := c.secret(d.SecretRef.Name)
+		if err != nil {
+			return s, fmt.Errorf("Origin %s: spec.decryption.secretRef: %w", o.Name, err)
+		}
+		if s.Keys, err = controller.KeysOf(o.Name, secret.Data); err != nil {
+			return s, fmt.Errorf("Origin %s: Secret %s: %w", o.Name, secret.Name, err)
+		}
+	}
 	if o.Spec.SecretRef != nil {
 		credentials, err := c.secret(o.Spec.SecretRef.Name)
 		if err != nil {

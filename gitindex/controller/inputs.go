@@ -41,7 +41,12 @@ type sources struct {
 	tree     *version
 	outside  outside
 	declared lookups
+	keys     render.Keys
 }
+
+// Keys open what the tree holds encrypted. They are no input: with others the
+// whole index is another (see Settings.digest).
+func (s *sources) Keys() (render.Keys, error) { return s.keys, nil }
 
 // seeing are the sources with these objects declared.
 func (s sources) seeing(objects lookups) *sources {

@@ -54,6 +54,7 @@ type appliedSettings struct {
 	spec    v1alpha1.OriginSpec
 	keyring string
 	secret  string // resource version of the credentials
+	keys    string // of the Secret with age keys
 	// elsewhere are those of the Secrets for other hosts.
 	elsewhere string
 }
@@ -92,6 +93,9 @@ func (r *OriginReconciler) originsOf(ctx context.Context, secret client.Object) 
 // secretsOf names the Secrets that an Origin is made with.
 func secretsOf(s *v1alpha1.OriginSpec) []string {
 	refs := []*v1alpha1.LocalRef{&s.Signers.SecretRef, s.SecretRef}
+	if d := s.Decryption; d != nil {
+		refs = append(refs, &d.SecretRef)
+	}
 	if e := s.Elsewhere; e != nil {
 		for i := range e.Hosts {
 			refs = append(refs, e.Hosts[i].SecretRef)
@@ -148,6 +152,16 @@ func (r *OriginReconciler) configure(ctx context.Context, o *v1alpha1.Origin) er
 	now.keyring = s.Keyring.Digest()
 	if s.Fetching, now.elsewhere, err = r.fetching(ctx, o); err != nil {
 		return err
+	}
+	if d := o.Spec.Decryption; d != nil {
+		secret, err := r.secret(ctx, d.SecretRef.Name)
+		if err != nil {
+			return fmt.Errorf("spec.decryption.secretRef: %w", err)
+		}
+		if s.Keys, err = KeysOf(o.Name, secret.Data); err != nil {
+			return fmt.Errorf("Secret %s/%s: %w", r.Namespace, secret.Name, err)
+		}
+		now.keys = secret.ResourceVersion
 	}
 	if o.Spec.SecretRef != nil {
 		credentials, err := r.secret(ctx, o.Spec.SecretRef.Name)

@@ -28,6 +28,9 @@ type Settings struct {
 	Spec        v1alpha1.OriginSpec // with defaults set
 	Credentials gitrepo.Credentials
 	Keyring     *signature.Keyring
+	// Keys open what the repository holds encrypted; of none, such values are
+	// open. They are never written.
+	Keys render.Keys
 	// HighWater is the accepted revision that the Origin's status remembers;
 	// nothing that does not contain it is ever accepted. Empty for a new one.
 	HighWater string
@@ -56,7 +59,8 @@ func (s *Settings) digest() string {
 	if err != nil {
 		panic(fmt.Sprintf("an Origin's spec cannot be written as JSON: %v", err))
 	}
-	sum := sha256.Sum256(append(data, s.Keyring.Digest()...))
+	data = append(data, s.Keyring.Digest()...)
+	sum := sha256.Sum256(append(data, s.Keys.Sum([]byte("the index"))...))
 	return hex.EncodeToString(sum[:])
 }
 
@@ -437,6 +441,9 @@ func (t *Tracker) publish(tip, frozen string) {
 	}
 	if why := t.belowHighWater(s); why != "" {
 		snap.Accepted, snap.Frozen = nil, why
+	}
+	if !t.settings.Keys.None() {
+		snap.Keyed(t.settings.Keys.Sum)
 	}
 	t.snapshot.Store(snap.Seal())
 	t.openedUnits.Store(&s.Opened)

@@ -121,6 +121,7 @@ type evaluator struct {
 
 	seen     seen
 	bases    bases
+	keys     render.Keys
 	memo     map[string]*rendering // the latest of each unit
 	also     map[string]*rendering // another memo, for where the first has nothing that fits
 	rendered int                   // how many renderings were made
@@ -129,7 +130,7 @@ type evaluator struct {
 
 func newEvaluator(s *Settings, paths []string, schemas *canonical.Schemas, r *reader) *evaluator {
 	e := &evaluator{repository: s.repository(), parts: newParts(s.Spec.Render), schemas: schemas, reader: r,
-		renderer: s.Renderer, outsides: newOutsides(s.Fetching, r.blobs), dirs: directoriesOf(paths), memo: map[string]*rendering{}}
+		renderer: s.Renderer, keys: s.Keys, outsides: newOutsides(s.Fetching, r.blobs), dirs: directoriesOf(paths), memo: map[string]*rendering{}}
 	if e.renderer == nil {
 		e.renderer = noRenderer{}
 	}
@@ -200,7 +201,7 @@ func (r *roots) without(w *world) *roots {
 func (e *evaluator) open(w *world, r *roots) {
 	w.plain, w.renderings = r.files, map[string]*rendering{}
 	defer func() { w.problems = append(w.problems, r.problems...) }()
-	src := sources{tree: w.version, outside: e.outsides.at(w.version)}
+	src := sources{tree: w.version, outside: e.outsides.at(w.version), keys: e.keys}
 	fixed, standing := e.fromFiles(w.version, r.files)
 	w.objects = map[string]lookups{"": standing}
 	for round := 0; ; round++ {

@@ -23,6 +23,8 @@ type finisher struct {
 	ignore []rule
 	files  *files
 	built  *kustomize.Built
+	src    render.Sources
+	keys   render.Keys
 	out    render.Output
 }
 
@@ -96,6 +98,11 @@ func (f *finisher) decrypted(r *resource.Resource) (*draft, error) {
 	}
 	decrypts, o := f.k.decrypts(object), &opener{marks: d.marks}
 	switch {
+	case encrypted(object) && decrypts && !f.keys.None():
+		if object, err = f.unlocked(r, object, text, o); err != nil {
+			f.problem(named{r.GetKind(), r.GetName()}, text, err.Error())
+			return nil, nil
+		}
 	case encrypted(object) && decrypts:
 		object = o.decrypt(object)
 	case encrypted(object) && f.k.Spec.Decryption == nil:
@@ -133,10 +140,14 @@ func rewrite(r *resource.Resource, object map[string]any) error {
 	return r.UnmarshalJSON(raw)
 }
 
+func (f *finisher) substitutes(r *resource.Resource) bool {
+	return f.k.Spec.PostBuild != nil && !f.vars.none() &&
+		r.GetLabels()[substituteKey] != disabled && r.GetAnnotations()[substituteKey] != disabled
+}
+
 // substituted replaces the variables, where Flux does.
 func (f *finisher) substituted(r *resource.Resource, d *draft) error {
-	if f.k.Spec.PostBuild == nil || f.vars.none() ||
-		r.GetLabels()[substituteKey] == disabled || r.GetAnnotations()[substituteKey] == disabled {
+	if !f.substitutes(r) {
 		return nil
 	}
 	s, err := f.vars.substitute(string(d.plain), d.marks)

@@ -143,7 +143,12 @@ func (k *kustomization) finish(src render.Sources, built *kustomize.Built, opene
 	if err != nil {
 		return render.Output{}, err
 	}
-	f := finisher{k: k, vars: vars, ignore: ignore, files: opened, built: built, out: render.Output{Level: built.Level}}
+	f := finisher{k: k, vars: vars, ignore: ignore, files: opened, built: built, src: src, out: render.Output{Level: built.Level}}
+	if k.Spec.Decryption != nil {
+		if f.keys, err = render.KeysOf(src); err != nil {
+			return render.Output{}, err
+		}
+	}
 	for _, r := range built.Resources.Resources() {
 		if r.GetName() == "" || r.GetKind() == "" || r.GetApiVersion() == "" {
 			return render.Output{}, fmt.Errorf("a resource without apiVersion, kind or name: Flux applies nothing of the unit")

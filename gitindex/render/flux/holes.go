@@ -22,6 +22,7 @@ const maxPattern = 1000
 type opening struct {
 	steps   []any
 	pattern string
+	digest  string
 	why     string
 }
 
@@ -99,6 +100,12 @@ func (o *openings) open(text string, steps []any, decoded bool) error {
 	if o.isData(steps) && !decoded && !whole {
 		return o.needs(text, place+" holds it as a part of base64")
 	}
+	if i := slices.IndexFunc(found, func(m mark) bool { return m.digest != "" }); i >= 0 {
+		if !whole || len(found) != 1 {
+			return o.needs(text, place+" holds it as a part of a text")
+		}
+		hole.digest = found[i].digest
+	}
 	for i, s := range literals {
 		if i > 0 && i <= len(found) {
 			hole.pattern += found[i-1].pattern
@@ -140,7 +147,7 @@ func holes(found []opening, before, after map[string]any) (out []gitindex.Hole, 
 			continue
 		}
 		for _, p := range anchored(after, f.steps) {
-			out = append(out, gitindex.Hole{Path: p, Pattern: f.pattern, Why: f.why})
+			out = append(out, gitindex.Hole{Path: p, Pattern: f.pattern, Digest: f.digest, Why: f.why})
 		}
 	}
 	return out, nil

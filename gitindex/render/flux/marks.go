@@ -16,8 +16,9 @@ type marks struct {
 	made   []mark
 }
 
-// mark is what one stands for, and the pattern of the values that may be there.
-type mark struct{ why, pattern string }
+// mark is what one stands for, and the pattern of the values that may be there,
+// or the digest of the only one.
+type mark struct{ why, pattern, digest string }
 
 const markDigits = 5
 
@@ -33,17 +34,30 @@ func newMarks(text []byte) *marks {
 func (m *marks) mark(why string) string { return m.like(why, ".*") }
 
 // like makes a mark for values that fit a pattern.
-func (m *marks) like(why, pattern string) string {
+func (m *marks) like(why, pattern string) string { return m.standing(mark{why: why, pattern: pattern}) }
+
+// only makes a mark for the one value of a digest.
+func (m *marks) only(why, digest string) string {
+	return m.standing(mark{why: why, pattern: ".*", digest: digest})
+}
+
+func (m *marks) standing(wanted mark) string {
 	for i, made := range m.made {
-		if made == (mark{why, pattern}) {
+		if made == wanted {
 			return m.text(i)
 		}
 	}
-	m.made = append(m.made, mark{why, pattern})
+	m.made = append(m.made, wanted)
 	return m.text(len(m.made) - 1)
 }
 
-func (m *marks) text(i int) string { return fmt.Sprintf("%s%0*d", m.prefix, markDigits, i) }
+// text ends in the digest, if there is one: an object whose value has changed is
+// another object.
+func (m *marks) text(i int) string {
+	return fmt.Sprintf("%s%0*d%s", m.prefix, markDigits, i, m.made[i].suffix())
+}
+
+func (m mark) suffix() string { return m.digest[:min(len(m.digest), 32)] }
 
 // in reports whether a text holds a mark.
 func (m *marks) in(s string) bool { return strings.Contains(s, m.prefix) }
@@ -60,7 +74,7 @@ func (m *marks) split(s string) (literals []string, found []mark) {
 			return append(literals, s), found
 		}
 		found = append(found, m.made[n])
-		literals, s = append(literals, s[:at]), s[at+len(m.prefix)+markDigits:]
+		literals, s = append(literals, s[:at]), strings.TrimPrefix(s[at+len(m.prefix)+markDigits:], m.made[n].suffix())
 	}
 }
 

@@ -17,7 +17,8 @@ import (
 //
 // and likewise with --mac-only-encrypted, --encrypted-suffix Data,
 // --unencrypted-regex '^(metadata|kind|apiVersion|type)$', and without a rule.
-var fixtures = []string{"secret.yaml", "onlyencrypted.yaml", "unencryptedregex.yaml", "encryptedsuffix.yaml", "types.yaml", "types.json"}
+var fixtures = []string{"secret.yaml", "onlyencrypted.yaml", "unencryptedregex.yaml", "encryptedsuffix.yaml", "types.yaml", "types.json",
+	"variable.yaml", "box.yaml", "changed.yaml"}
 
 func read(t testing.TB, name string) []byte {
 	t.Helper()

@@ -29,6 +29,7 @@ const (
 	opChart
 	opBase
 	opDeclared
+	opKeys
 )
 
 // message is what the child sends.
@@ -50,6 +51,7 @@ type answer struct {
 	Tree    int
 	BaseDir string // of opBase: see render.BaseFS
 	Pin     render.Pin
+	Keys    render.Keys
 	Err     *failure
 }
 
@@ -187,6 +189,8 @@ func (a *answer) find(m *message, src render.Sources, trees []fs.FS) []fs.FS {
 		var raw json.RawMessage
 		raw, err = src.Declared(m.Object)
 		a.Data = raw
+	case opKeys:
+		a.Keys, err = render.KeysOf(src)
 	default:
 		err = fmt.Errorf("there is no question %d", m.Op)
 	}

@@ -78,6 +78,12 @@ func (r *remote) Declared(ref gitindex.Ref) (json.RawMessage, error) {
 	return a.Data, a.Err.err()
 }
 
+// Keys asks for what opens encrypted files.
+func (r *remote) Keys() (render.Keys, error) {
+	a := r.ask(message{Op: opKeys})
+	return a.Keys, a.Err.err()
+}
+
 // remoteTree is one of the parent's file systems.
 type remoteTree struct {
 	remote *remote

@@ -101,6 +101,9 @@ type holding struct {
 // Tree is the artifact's.
 func (h holding) Tree() fs.FS { return h.tree }
 
+// Keys are those of the sources below.
+func (h holding) Keys() (render.Keys, error) { return render.KeysOf(h.Sources) }
+
 func expandArgo(src render.Sources, u render.Unit) (render.Output, error) {
 	return argocd.Expand(hub{src, u}, u)
 }
