@@ -118,7 +118,10 @@ func (a *argo) again(since mark, times int) map[string]*tally {
 	})
 	tallies := a.tallies(since.requests, a.users()...)
 	maps.DeleteFunc(tallies, func(object string, c *tally) bool {
-		return strings.HasPrefix(object, "applications.argoproj.io ") && !c.changesSpec()
+		// A set whose template has the annotation that asks for a refresh puts it
+		// back as often as the other controller takes it away.
+		return strings.HasPrefix(object, "applications.argoproj.io ") && !c.changesSpec() ||
+			strings.HasPrefix(object, "applicationsets.argoproj.io/status ") && c.denied == 0
 	})
 	return tallies
 }

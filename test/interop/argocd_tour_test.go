@@ -72,7 +72,7 @@ func (v argoTour) tell(t *testing.T, s *stage, a *argo, tip string) {
 	begin := s.lab.mark()
 	if !t.Run("everything that is applied is admitted", s.chapter(func(t *testing.T) {
 		s.run(t)
-		await(t, "the first synchronisation", 10*time.Minute, func() error { return v.deployed(t, a, s.files, tip) })
+		await(t, "the first synchronisation", 15*time.Minute, func() error { return v.deployed(t, a, s.files, tip) })
 		s.nothingDenied(t, begin, a.users()...)
 		for _, object := range v.objects {
 			if _, err := s.get(object); err != nil {
@@ -215,8 +215,9 @@ func serverSide(files map[string]string) {
 	}
 }
 
-// kubelet ends the Pods of Jobs as if what they ran had succeeded: a hook that
-// is a Job would otherwise never be over. It does nothing for other Pods.
+// kubelet has Pods look as if they ran: those of Jobs have succeeded, all others
+// are ready. Otherwise a hook, or what is of an earlier wave, is waited for
+// without end.
 func (l *lab) kubelet() {
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -224,12 +225,10 @@ func (l *lab) kubelet() {
 	go func() {
 		defer close(done)
 		for ctx.Err() == nil {
-			pods, err := l.kube.CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: "batch.kubernetes.io/job-name", FieldSelector: "status.phase=Pending"})
+			pods, err := l.kube.CoreV1().Pods("").List(ctx, metav1.ListOptions{FieldSelector: "status.phase=Pending"})
 			if err == nil {
 				for i := range pods.Items {
-					pods.Items[i].Status.Phase = corev1.PodSucceeded
-					// A conflict is met again at the next look.
-					_, _ = l.kube.CoreV1().Pods(pods.Items[i].Namespace).UpdateStatus(ctx, &pods.Items[i], metav1.UpdateOptions{})
+					l.looksRun(ctx, &pods.Items[i])
 				}
 			}
 			select {
@@ -238,4 +237,15 @@ func (l *lab) kubelet() {
 			}
 		}
 	}()
+}
+
+func (l *lab) looksRun(ctx context.Context, pod *corev1.Pod) {
+	pod.Status.Phase = corev1.PodRunning
+	if pod.Labels["batch.kubernetes.io/job-name"] != "" {
+		pod.Status.Phase = corev1.PodSucceeded
+	} else {
+		pod.Status.Conditions = append(pod.Status.Conditions, corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Now()})
+	}
+	// A conflict is met again at the next look.
+	_, _ = l.kube.CoreV1().Pods(pod.Namespace).UpdateStatus(ctx, pod, metav1.UpdateOptions{})
 }
