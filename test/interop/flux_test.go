@@ -266,14 +266,21 @@ func (f *flux) accounts() {
 // reconciled reports whether every Kustomization has applied a commit.
 func (f *flux) reconciled(commit string) error {
 	for _, name := range f.kustomizations {
-		u, err := f.get(fluxKustomization + name)
-		if err != nil {
+		if err := f.applied(name, commit); err != nil {
 			return err
 		}
-		applied, _, _ := unstructured.NestedString(u.Object, "status", "lastAppliedRevision")
-		if !strings.HasSuffix(applied, ":"+commit) || !hasCondition(u, "Ready") {
-			return fmt.Errorf("%s applied %q, not %s; it says %v", name, applied, commit, condition(u, "Ready"))
-		}
+	}
+	return nil
+}
+
+func (f *flux) applied(name, commit string) error {
+	u, err := f.get(fluxKustomization + name)
+	if err != nil {
+		return err
+	}
+	applied, _, _ := unstructured.NestedString(u.Object, "status", "lastAppliedRevision")
+	if !strings.HasSuffix(applied, ":"+commit) || !hasCondition(u, "Ready") {
+		return fmt.Errorf("%s applied %q, not %s; it says %v", name, applied, commit, condition(u, "Ready"))
 	}
 	return nil
 }

@@ -28,8 +28,9 @@ func TestFluxXunholy(t *testing.T) {
 }
 
 var (
-	xunholySource = regexp.MustCompile(`(?m)^( +)kind: (?:OCIRepository|ExternalArtifact)\n +name: \S+(?:\n +namespace: flux-system)?$`)
-	xunholyHealth = regexp.MustCompile(`(?m)^  (?:healthChecks|healthCheckExprs):\n(?:    .*\n)+`)
+	xunholySource    = regexp.MustCompile(`(?m)^( +)kind: (?:OCIRepository|ExternalArtifact)\n +name: \S+(?:\n +namespace: flux-system)?$`)
+	xunholyEncrypted = regexp.MustCompile(`(?m)^sops:$`)
+	xunholyHealth    = regexp.MustCompile(`(?m)^  (?:healthChecks|healthCheckExprs):\n(?:    .*\n)+`)
 )
 
 func xunholy(files map[string]string) {
@@ -41,7 +42,7 @@ func xunholy(files map[string]string) {
 		}
 	}
 	for name, text := range kubernetes {
-		if strings.Contains(text, "\nsops:\n") {
+		if xunholyEncrypted.MatchString(text) {
 			text = decrypted(text)
 		}
 		if strings.HasSuffix(name, "/ks.yaml") {
@@ -49,7 +50,8 @@ func xunholy(files map[string]string) {
 			text = xunholyHealth.ReplaceAllString(text, "")
 			text = strings.NewReplacer("  wait: true\n", "  wait: false\n", "interval: 30m\n", "interval: 20s\n", "retryInterval: 1m\n", "retryInterval: 5s\n").Replace(text)
 		}
-		files[name] = text
+		// Kubernetes 1.37 serves no older version unless it is asked to.
+		files[name] = strings.ReplaceAll(text, "admissionregistration.k8s.io/v1beta1\n", "admissionregistration.k8s.io/v1\n")
 	}
 }
 
