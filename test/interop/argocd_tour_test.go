@@ -28,7 +28,9 @@ type argoTour struct {
 	change func(l *lab, files map[string]string)
 	// unable are directories that Argo CD cannot make objects of, and why.
 	unable map[string]string
-	able   int // Applications that come to be in sync
+	// waits are Applications that are in sync, and wait for what nobody does here.
+	waits map[string]string
+	able  int // Applications that come to be in sync and are done
 	// objects are some that are there then, and edits what a person tries.
 	objects []string
 	edits   map[string][]string
@@ -131,10 +133,12 @@ func (v argoTour) split(a *argo, files map[string]string) (able []string, left m
 	}
 	left = map[string]string{}
 	for i := range list.Items {
-		if why := v.why(&list.Items[i], a.lab, files); why != "" {
-			left[list.Items[i].GetName()] = why
-		} else {
-			able = append(able, list.Items[i].GetName())
+		name := list.Items[i].GetName()
+		switch why := v.why(&list.Items[i], a.lab, files); {
+		case why != "":
+			left[name] = why
+		case v.waits[name] == "":
+			able = append(able, name)
 		}
 	}
 	return able, left, nil
@@ -178,6 +182,19 @@ func (v argoTour) tellLeft(t *testing.T, a *argo, files map[string]string) {
 		}
 	}
 	t.Logf("%d Applications are in sync", len(a.applications))
+	for name, why := range v.waits {
+		await(t, name, a.patience(), func() error {
+			u, err := a.get(argoApplication + name)
+			if err != nil {
+				return err
+			}
+			if status, _, _ := unstructured.NestedString(u.Object, "status", "sync", "status"); status != "Synced" {
+				return fmt.Errorf("it is %s", status)
+			}
+			return nil
+		})
+		t.Logf("%s is in sync too, and waits for %s", name, why)
+	}
 	for _, why := range slices.Sorted(maps.Keys(reasons)) {
 		slices.Sort(reasons[why])
 		t.Logf("%d are not, for %s: %v", len(reasons[why]), why, reasons[why])
