@@ -78,7 +78,8 @@ type storyUnit struct {
 	Owner                *gitindex.Ref
 	NoLine               bool   // as of what a tool rendered
 	Via                  string // the Origin that opened the unit
-	Unsure               bool   // the unit cannot be rendered now
+	Claimed              []string
+	Unsure               bool // the unit cannot be rendered now
 }
 
 func (u *storyUnit) over(m *gitindex.Manifest, nth int) {
@@ -89,7 +90,7 @@ func (u *storyUnit) over(m *gitindex.Manifest, nth int) {
 	if u.Applier != nil {
 		m.Applier = u.Applier
 	}
-	m.Via = u.Via
+	m.Via, m.Claimed = u.Via, u.Claimed
 	if u.NoLine {
 		m.Line, m.End = 0, 0
 	}

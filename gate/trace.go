@@ -3,6 +3,7 @@ package gate
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -88,6 +89,9 @@ func (t *tracing) candidates(ref gitindex.Ref) []candidate {
 		}
 		fills := source.Fills(ref)
 		for _, m := range entry.Current {
+			if t.claimed(m, ref) {
+				continue
+			}
 			if fills && t.vouched(m, ref) {
 				counts = append(counts, candidate{manifest: m})
 			} else {
@@ -99,6 +103,9 @@ func (t *tracing) candidates(ref gitindex.Ref) []candidate {
 		}
 		for j := range entry.Past {
 			p := &entry.Past[j]
+			if t.claimed(p.Manifest, ref) {
+				continue
+			}
 			c := candidate{manifest: p.Manifest, past: p}
 			if !t.vouched(p.Manifest, ref) {
 				c.refused = WrongNamespace
@@ -122,6 +129,13 @@ func (t *tracing) candidates(ref gitindex.Ref) []candidate {
 // declare the object as well: the opener can change all that it renders.
 func (t *tracing) vouched(m *gitindex.Manifest, ref gitindex.Ref) bool {
 	return m.Via == "" || t.fills(m.Via, ref)
+}
+
+// claimed reports whether another Origin that may declare the object opens a
+// unit over the manifest's file: that unit says what becomes of it, and not the
+// file as it stands.
+func (t *tracing) claimed(m *gitindex.Manifest, ref gitindex.Ref) bool {
+	return slices.ContainsFunc(m.Claimed, func(origin string) bool { return t.fills(origin, ref) })
 }
 
 // heldBecause maps the outcome of a signature to the refusal that names it.

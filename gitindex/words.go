@@ -172,6 +172,10 @@ type Manifest struct {
 	// than holds the content. The manifest counts only where both may declare the
 	// object: the opener can change all that it renders.
 	Via string
+	// Claimed are the Origins whose objects open a unit over the manifest's file.
+	// It does not count where one of them may declare the object: then that unit
+	// says how the file is rendered.
+	Claimed []string
 	// Applier is what applies the manifest's unit; nil if nothing is known.
 	Applier *Applier
 	// Hook and Bare say which of the applier's decorations the object does

@@ -143,8 +143,8 @@ func (s *source) substitute(c *configuration) error {
 			c.known = map[string]render.Repository{}
 		}
 		known := render.Repository{URL: o.Spec.URL}
-		if o.Spec.Ref != nil {
-			known.Branch = o.Spec.Ref.Branch
+		if f := o.Spec.Ref; f != nil {
+			known.Branch = render.Follows(f.Commit, f.Name, f.SemVer, f.Tag, f.Branch)
 		}
 		c.known[name] = known
 		o.Spec.URL, o.Spec.Ref, o.Spec.SecretRef, o.Status = dir, nil, nil, v1alpha1.OriginStatus{}

@@ -87,11 +87,13 @@ type builder struct {
 func (b *builder) update(paths []string) {
 	b.world = b.evaluator.at(b.tip(false))
 	b.general = b.world.problems
-	if layout := b.world.layout(); b.files == nil || layout != b.layout {
+	layout := b.world.layout()
+	same := b.files != nil && layout == b.layout
+	if !same {
 		b.layout, paths = layout, b.timeline.Paths()
 	}
 	redone := b.updateFiles(paths)
-	redone = append(redone, b.updateUnits()...)
+	redone = append(redone, b.updateUnits(same)...)
 	b.index(redone)
 	b.historian = nil
 	b.reader.forget()
@@ -286,7 +288,8 @@ func (b *builder) heldSince(path string, pending []gitrepo.Touch, o *render.Obje
 // manifests makes the Manifest of one rendered object. It is two where the
 // kind's scope is not known: the object is then found under either address.
 func (b *builder) manifests(path string, p part, blob object.ID, o *render.Object, c *gitindex.Commit) ([]*gitindex.Manifest, error) {
-	m := gitindex.Manifest{Path: path, Blob: blob.String(), Line: o.Line, End: o.End, Applier: p.applier, Level: gitindex.Exact, Commit: c}
+	m := gitindex.Manifest{Path: path, Blob: blob.String(), Line: o.Line, End: o.End, Applier: p.applier, Level: gitindex.Exact, Commit: c,
+		Claimed: b.world.claimedBy(path)}
 	return b.addressed(m, o, p.namespace)
 }
 

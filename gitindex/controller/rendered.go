@@ -15,13 +15,14 @@ import (
 	"github.com/gitward/gitward/gitindex/render"
 )
 
-// updateUnits brings the units up to date with the world.
-func (b *builder) updateUnits() []redo {
+// updateUnits brings the units up to date with the world. Same says that the
+// directories are whose they were.
+func (b *builder) updateUnits(same bool) []redo {
 	before, was := b.units, b.renderings
 	b.units, b.renderings = map[string]*Yield{}, b.world.renderings
 	var search []*search
 	for _, id := range slices.Sorted(maps.Keys(b.renderings)) {
-		if r := b.renderings[id]; r == was[id] && before[id] != nil {
+		if r := b.renderings[id]; same && r == was[id] && before[id] != nil {
 			b.units[id] = &Yield{Manifests: before[id].Manifests, Problems: before[id].Problems, Unsure: before[id].Unsure, From: r.From}
 		} else {
 			y, open := b.declareUnit(r)
@@ -193,8 +194,11 @@ func (b *builder) renderedForm(r *rendering, o *render.Object) gitindex.Manifest
 	if len(o.Holes) > 0 {
 		m.Level = gitindex.Templated
 	}
-	if p, ok := b.parts.of(r.Unit.Path); ok && m.Applier == nil && r.Unit.Opener == nil {
-		m.Applier = p.applier
+	if p, ok := b.parts.of(r.Unit.Path); ok && r.Unit.Opener == nil {
+		m.Claimed = b.world.claimedBy(r.Unit.Path)
+		if m.Applier == nil {
+			m.Applier = p.applier
+		}
 	}
 	return m
 }

@@ -161,18 +161,19 @@ func (e *evaluator) kustomization(blob object.ID) kustomizationFile {
 const longKustomization = 1 << 20
 
 // claim is a directory that an opened unit renders. What lies in it does not
-// count by itself: the opener says how it is rendered. An opener of another
-// Origin claims nothing: its people may neither silence these, nor have Git seem
-// to have given an object up.
+// count by itself: the opener says how it is rendered. What an opener of another
+// Origin claims stays, and the gate tells whether it counts: those people may
+// neither silence these, nor have Git seem to have given an object up.
 type claim struct {
 	Dir, Root string
+	By        string // the other Origin
 }
 
 func (e *evaluator) claimsOf(w *world) []claim {
 	var out []claim
 	for _, id := range slices.Sorted(maps.Keys(w.renderings)) {
 		r := w.renderings[id]
-		if r.Unit.Opener == nil || r.Via != "" || r.Error != "" && len(r.Inputs) == 0 {
+		if r.Unit.Opener == nil || r.Error != "" && len(r.Inputs) == 0 {
 			continue
 		}
 		o := opener{tool: r.Unit.Tool, json: r.Unit.Opener}
@@ -181,7 +182,7 @@ func (e *evaluator) claimsOf(w *world) []claim {
 				continue
 			}
 			for _, dir := range claimed(r.Unit.Artifact, c.path) {
-				out = append(out, claim{dir, r.Root})
+				out = append(out, claim{dir, r.Root, r.Via})
 			}
 		}
 	}
@@ -194,6 +195,19 @@ func (e *evaluator) claimsOf(w *world) []claim {
 func (w *world) taken(at, root string) bool {
 	p, _ := w.parts.of(at)
 	return slices.ContainsFunc(w.claims, func(c claim) bool {
-		return c.Root != root && within(c.Dir, at) && within(p.path, c.Dir)
+		return c.By == "" && c.Root != root && within(c.Dir, at) && within(p.path, c.Dir)
 	})
+}
+
+// claimedBy are the other Origins that claim a path.
+func (w *world) claimedBy(at string) []string {
+	p, _ := w.parts.of(at)
+	var out []string
+	for _, c := range w.claims {
+		if c.By != "" && within(c.Dir, at) && within(p.path, c.Dir) && !slices.Contains(out, c.By) {
+			out = append(out, c.By)
+		}
+	}
+	slices.Sort(out)
+	return out
 }

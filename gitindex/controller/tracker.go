@@ -70,8 +70,8 @@ func (s *Settings) repository() render.Repository {
 		return s.Repository
 	}
 	r := render.Repository{URL: s.Spec.URL}
-	if s.Spec.Ref != nil {
-		r.Branch = s.Spec.Ref.Branch
+	if f := s.Spec.Ref; f != nil {
+		r.Branch = render.Follows(f.Commit, f.Name, f.SemVer, f.Tag, f.Branch)
 	}
 	return r
 }

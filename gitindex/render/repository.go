@@ -6,9 +6,29 @@ import (
 	"strings"
 )
 
-// Repository is what an Origin tracks.
+// Repository is what an Origin tracks: a branch, or another ref as Follows
+// writes it.
 type Repository struct {
 	URL, Branch string
+}
+
+// Follows is what a source or an Origin follows, in one word: the first of the
+// refs that is set. Only a branch is written as it is; a full name of one counts
+// as it.
+func Follows(commit, name, semver, tag, branch string) string {
+	switch {
+	case commit != "":
+		return "commit:" + commit
+	case strings.HasPrefix(name, "refs/heads/"):
+		return strings.TrimPrefix(name, "refs/heads/")
+	case name != "":
+		return "ref:" + name
+	case semver != "":
+		return "semver:" + semver
+	case tag != "":
+		return "tag:" + tag
+	}
+	return branch
 }
 
 // Holds reports whether a source that names a repository and a branch means
@@ -17,11 +37,13 @@ func (r Repository) Holds(url, branch string) bool {
 	return SameRepository(r.URL, url) && sameBranch(branch, r.Branch)
 }
 
-// sameBranch reports whether a source follows the branch that an Origin tracks.
-// The remote's default branch has no name that both would know, so it is taken
-// for the other where only one of them names one.
+// sameBranch reports whether a source follows what an Origin tracks. The
+// remote's default branch has no name that both would know, so it is taken for
+// the other branch where only one of them names one.
 func sameBranch(wanted, tracked string) bool {
-	return wanted == "" || wanted == "HEAD" || tracked == "" || wanted == tracked
+	byDefault := func(ref string) bool { return ref == "" || ref == "HEAD" }
+	isBranch := func(ref string) bool { return !strings.Contains(ref, ":") } // which no branch's name may hold
+	return wanted == tracked || byDefault(wanted) && isBranch(tracked) || byDefault(tracked) && isBranch(wanted)
 }
 
 // SameRepository reports whether two URLs name one repository, however it is
