@@ -150,6 +150,23 @@ func isZeroToArgo(name string, v any) bool {
 	return false
 }
 
+// isBlankStatus: the controller of ApplicationSets makes Applications of its Go types,
+// whose status is there and says nothing.
+func isBlankStatus(_ *comparison, v values) bool { return v.old == absent && isZero(v.new) }
+
+func isZero(v any) bool {
+	fields, ok := v.(map[string]any)
+	if !ok {
+		return v == any("")
+	}
+	for _, f := range fields {
+		if !isZero(f) {
+			return false
+		}
+	}
+	return true
+}
+
 // isArgoHook: Argo CD holds its hooks by a finalizer until they are done with.
 func (c *comparison) isArgoHook() bool {
 	a := c.manifest.Applier

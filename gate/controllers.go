@@ -107,8 +107,9 @@ var controllerTable = []controllerRule{
 	{fluxKinds, "metadata.annotations[reconcile.fluxcd.io/requestedAt]", []string{accountPrefix + "flux-system:notification-controller"}, nil, false},
 
 	{argoApplication, "status", argoServer, nil, true},
+	{argoApplication, "status", argoSets, isBlankStatus, false},
 	{argoApplication, "operation", argoEverybody, isArgoOperation, true},
-	{argoApplication, argoRefresh, argoEverybody, argoRefreshes, false},
+	{argoApplication, argoRefresh, argoEverybody, argoRefreshes, true},
 	{argoApplication, argoHydrate, argoServer, argoRefreshes, false},
 	{argoApplication, argoNotified, argoNotifier, nil, false},
 	{argoApplication, "metadata.finalizers[]", argoController, isFinalizer(argoEnds...), false},
