@@ -85,6 +85,7 @@ type tour struct {
 	units         []string          // its Kustomizations in Flux's own namespace; or ...
 	count         int               // ... how many there are in all
 	unable        map[string]string // "namespace/name" of those that cannot be applied here, and why
+	contested     []string          // objects that are in two Kustomizations
 	kinds         [][5]string       // group, version, kind, plural, scope
 	change        func(files map[string]string)
 	objects       []string
@@ -110,6 +111,7 @@ func (v tour) take(t *testing.T) {
 	}
 	f.bootstrap(files[at+"/flux-system/gotk-sync.yaml"])
 	f.accounts()
+	f.contested = v.contested
 	tip := l.commit(files)
 	s := &stage{lab: l, applier: f, files: files}
 	// The repository has a directory for each of its clusters: this is the one.

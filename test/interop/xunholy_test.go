@@ -22,6 +22,12 @@ func TestFluxXunholy(t *testing.T) {
 			"game-servers/emberstone-portal": "a file that is not in the corpus",
 			"home-system/sabnzbd":            "a file that is not in the corpus",
 		},
+		// The first Kustomization has the directories of three others in its own;
+		// a dashboard is in two charts' directories.
+		contested: []string{"configmaps flux-system/kustomization-mutating-webhook-values-tfbthh8bf6", "configmaps flux-system/flux-operator-values-8f6kgg7c6m",
+			"configmaps flux-system/flux-instance-values-c7mb666m75", "helmreleases.helm.toolkit.fluxcd.io flux-system/kustomize-mutating-webhook",
+			"resourcesets.fluxcd.controlplane.io flux-system/flux-instance", "resourcesets.fluxcd.controlplane.io flux-system/flux-operator",
+			"grafanadashboards.grafana.integreatly.org network-system/cloudflare-tunnels"},
 		objects: []string{"helm.toolkit.fluxcd.io/v2 HelmRelease observability/grafana", fluxKustomization + "home-system/sonarr",
 			"v1 Secret flux-system/cluster-secrets"},
 	}.take(t)
