@@ -67,8 +67,8 @@ func (e *expansion) known(selective bool) ([]Cluster, error) {
 		}
 	}
 	if selective {
-		return nil, &render.NeedsError{What: "the clusters that Argo CD knows by labels", Why: "Git declares no Secrets of clusters",
-			Do: "list the clusters with the generator list, or declare their Secrets"}
+		return nil, &render.NeedsError{What: "the clusters that Argo CD knows by labels", Why: "the Origin lists none",
+			Do: "list them under spec.cluster.argocd of the Origin"}
 	}
 	return nil, nil
 }
