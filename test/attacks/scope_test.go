@@ -185,7 +185,8 @@ func TestPeerRawBytes(t *testing.T) {
 }
 
 // garnished commits a ConfigMap, and changes the commit's bytes: after it was
-// signed, or before.
+// signed, or before. The commit as it was never stands on main: whoever fetched
+// it there would rightly take it, and the changed one for a branch moved by force.
 func (w *world) garnished(name string, garnish func(raw, good string) string, signer gitserver.Signer, before bool) {
 	w.t.Helper()
 	repo := w.lab.repo
@@ -195,8 +196,10 @@ func (w *world) garnished(name string, garnish func(raw, good string) string, si
 	if before {
 		by = nil
 	}
-	w.lab.commitAs(w.t, by, map[string]string{w.ns + "/" + name + ".yaml": strings.ReplaceAll(configMap(name, "evil"), "$NS", w.ns)})
-	raw, err := repo.Git("cat-file", "commit", "main")
+	plain, err := repo.Commit(gitserver.CommitOptions{Ref: "refs/heads/garnish", Parents: []string{repo.Ref(gitserver.MainRef)}, Signer: by, Message: "change",
+		Files: map[string]string{w.ns + "/" + name + ".yaml": strings.ReplaceAll(configMap(name, "evil"), "$NS", w.ns)}})
+	check(w.t, err)
+	raw, err := repo.Git("cat-file", "commit", plain)
 	check(w.t, err)
 	if before { // the garnish looks for a signature to stand before
 		raw = strings.Replace(raw, "\n\n", "\ngpgsig \n\n", 1)
