@@ -17,6 +17,7 @@ import (
 
 	"github.com/gitward/gitward/test/controlplane"
 	"github.com/gitward/gitward/test/install"
+	"github.com/gitward/gitward/test/server"
 )
 
 // daemon is the program under test, as a process.
@@ -51,7 +52,7 @@ func (d *daemon) start(address string, args ...string) {
 		d.t.Fatal(err)
 	}
 	defer log.Close()
-	d.process = exec.Command(binary(d.t), args...)
+	d.process = exec.Command(server.Binary(d.t), args...)
 	d.process.Stdout, d.process.Stderr = log, log
 	if err := d.process.Start(); err != nil {
 		d.t.Fatal(err)

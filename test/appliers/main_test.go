@@ -5,11 +5,8 @@
 package appliers
 
 import (
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"sync"
 	"testing"
 
 	"github.com/go-logr/logr"
@@ -17,46 +14,15 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/gitward/gitward/test/controlplane"
+	"github.com/gitward/gitward/test/server"
 )
 
 func TestMain(m *testing.M) {
 	ctrl.SetLogger(logr.Discard())
 	klog.SetLogger(logr.Discard())
 	code := controlplane.Run(m)
-	if workshop.dir != "" {
-		os.RemoveAll(workshop.dir)
-	}
+	server.RemoveBuilt()
 	os.Exit(code)
-}
-
-// workshop is where the binary is built, once.
-var workshop struct {
-	sync.Once
-	dir, binary string
-	err         error
-}
-
-// binary is the program under test: built from this checkout, or the one that
-// GITWARD_BINARY names.
-func binary(t testing.TB) string {
-	t.Helper()
-	if given := os.Getenv("GITWARD_BINARY"); given != "" {
-		return given
-	}
-	workshop.Do(func() {
-		if workshop.dir, workshop.err = os.MkdirTemp("", "gitward-appliers-"); workshop.err != nil {
-			return
-		}
-		workshop.binary = filepath.Join(workshop.dir, "gitward")
-		out, err := exec.Command("go", "build", "-o", workshop.binary, "../../cmd/gitward").CombinedOutput()
-		if err != nil {
-			workshop.err = fmt.Errorf("%w: %s", err, out)
-		}
-	})
-	if workshop.err != nil {
-		t.Fatalf("building gitward: %v", workshop.err)
-	}
-	return workshop.binary
 }
 
 // corpusDir is the directory of real repositories beside the checkout.

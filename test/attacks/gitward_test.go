@@ -16,6 +16,7 @@ import (
 	"github.com/gitward/gitward/audit"
 	"github.com/gitward/gitward/test/controlplane"
 	"github.com/gitward/gitward/test/install"
+	"github.com/gitward/gitward/test/server"
 )
 
 // gitward is the program under test, as a process.
@@ -61,7 +62,7 @@ func (g *gitward) start(t testing.TB) {
 		"--state-dir", filepath.Join(g.dir, "state"), "--records", g.records, "--fetch-gap", "20ms",
 		"--listen", fmt.Sprintf("127.0.0.1:%d", g.port), "--health-listen", fmt.Sprintf("127.0.0.1:%d", g.health),
 		"--tls-cert-file", filepath.Join(g.dir, "tls.crt"), "--tls-key-file", filepath.Join(g.dir, "tls.key")}, g.extra...)
-	g.process = exec.Command(binary(t), args...)
+	g.process = exec.Command(server.Binary(t), args...)
 	g.process.Stdout, g.process.Stderr = logs, logs
 	check(t, g.process.Start())
 	process, ended := g.process, make(chan struct{})

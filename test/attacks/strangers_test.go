@@ -24,6 +24,7 @@ import (
 
 	"github.com/gitward/gitward/test/controlplane"
 	"github.com/gitward/gitward/test/gitserver"
+	"github.com/gitward/gitward/test/server"
 )
 
 // reviewOf is what the API server would ask about the creation of an object.
@@ -50,7 +51,7 @@ func TestS36(t *testing.T) {
 			t.Errorf("the naive webhook tells a stranger %v, %v: this attack shows nothing", r, err)
 		}
 	}
-	if out, _ := exec.Command(binary(t), "serve", "--help").CombinedOutput(); !strings.Contains(string(out), "--client-ca-file") {
+	if out, _ := exec.Command(server.Binary(t), "serve", "--help").CombinedOutput(); !strings.Contains(string(out), "--client-ca-file") {
 		t.Fatal("this Gitward knows no clients' certificates: strangers get verdicts")
 	}
 	dir := t.TempDir()

@@ -35,6 +35,7 @@ import (
 
 	"github.com/gitward/gitward/test/controlplane"
 	"github.com/gitward/gitward/test/install"
+	"github.com/gitward/gitward/test/server"
 )
 
 func freePort(t testing.TB) int {
@@ -68,7 +69,7 @@ func TestInstall(t *testing.T) {
 	// The process is outside the cluster, for want of a kubelet; nothing else
 	// differs.
 	setUp := func() string {
-		out, err := exec.Command(binary(t), "install", "--kubeconfig", plane.Kubeconfig(controlplane.Admin), "-f", filepath.Join(dir, "values.yaml")).CombinedOutput()
+		out, err := exec.Command(server.Build(t), "install", "--kubeconfig", plane.Kubeconfig(controlplane.Admin), "-f", filepath.Join(dir, "values.yaml")).CombinedOutput()
 		if err != nil {
 			t.Fatalf("gitward install: %v\n%s", err, out)
 		}
@@ -163,7 +164,7 @@ func serve(t *testing.T, plane *controlplane.ControlPlane, dir string, port int)
 	t.Helper()
 	logs := must(os.Create(filepath.Join(dir, "log")))
 	health := fmt.Sprintf("127.0.0.1:%d", freePort(t))
-	c := exec.Command(binary(t), "serve", "--kubeconfig", kubeconfigOf(t, plane, install.Namespace, "gitward", dir), "--state-dir", filepath.Join(dir, "state"),
+	c := exec.Command(server.Build(t), "serve", "--kubeconfig", kubeconfigOf(t, plane, install.Namespace, "gitward", dir), "--state-dir", filepath.Join(dir, "state"),
 		"--listen", fmt.Sprintf("127.0.0.1:%d", port), "--health-listen", health, "--namespace", install.Namespace, "--records", filepath.Join(dir, "records"),
 		"--tls-cert-file", filepath.Join(dir, "tls.crt"), "--tls-key-file", filepath.Join(dir, "tls.key"))
 	c.Stdout, c.Stderr = logs, logs
@@ -316,7 +317,7 @@ func TestStatic(t *testing.T) {
 	write(t, filepath.Join(dir, "values.yaml"), must(yaml.Marshal(map[string]any{
 		"webhooks": map[string]any{"url": url}, "guard": map[string]any{"groups": []any{"system:masters"}},
 		"certs": map[string]any{"mode": "secret", "caBundle": string(must(os.ReadFile(filepath.Join(dir, "ca.crt"))))}})))
-	if out, err := exec.Command(binary(t), "install", "--kubeconfig", plane.Kubeconfig(controlplane.Admin), "-f", filepath.Join(dir, "values.yaml")).CombinedOutput(); err != nil {
+	if out, err := exec.Command(server.Build(t), "install", "--kubeconfig", plane.Kubeconfig(controlplane.Admin), "-f", filepath.Join(dir, "values.yaml")).CombinedOutput(); err != nil {
 		t.Fatalf("gitward install: %v\n%s", err, out)
 	}
 	ctx := context.Background()
@@ -382,7 +383,7 @@ func TestStatic(t *testing.T) {
 		}
 	}
 
-	if out, err := exec.Command(binary(t), "static-manifest", "--url", url, "--ca-file", filepath.Join(dir, "ca.crt"),
+	if out, err := exec.Command(server.Build(t), "static-manifest", "--url", url, "--ca-file", filepath.Join(dir, "ca.crt"),
 		"-o", admission, "--target", admission).CombinedOutput(); err != nil {
 		t.Fatalf("gitward static-manifest: %v\n%s", err, out)
 	}

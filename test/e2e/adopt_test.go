@@ -25,13 +25,14 @@ import (
 	"github.com/gitward/gitward/api/v1alpha1"
 	"github.com/gitward/gitward/gate"
 	"github.com/gitward/gitward/test/controlplane"
+	"github.com/gitward/gitward/test/server"
 )
 
 // run runs a command of the program against the lab's cluster, and returns what
 // it prints and how it exits.
 func (l *lab) run(args ...string) (string, int) {
 	l.t.Helper()
-	c := exec.Command(binary(l.t), append(args, "--kubeconfig", l.plane.Kubeconfig(controlplane.Admin))...)
+	c := exec.Command(server.Binary(l.t), append(args, "--kubeconfig", l.plane.Kubeconfig(controlplane.Admin))...)
 	var out, errs bytes.Buffer
 	c.Stdout, c.Stderr = &out, &errs
 	c.Env = append(c.Environ(), "XDG_CACHE_HOME="+filepath.Join(l.dir, "cache"))

@@ -32,6 +32,7 @@ import (
 	"github.com/gitward/gitward/test/controlplane"
 	"github.com/gitward/gitward/test/gitserver"
 	"github.com/gitward/gitward/test/install"
+	"github.com/gitward/gitward/test/server"
 )
 
 const (
@@ -402,7 +403,7 @@ func (g *gitward) start() {
 	logs, err := os.OpenFile(g.logs, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	g.lab.check(err)
 	defer logs.Close()
-	g.process = exec.Command(binary(t), append([]string{"serve", "--kubeconfig", g.lab.plane.Kubeconfig(controlplane.Admin),
+	g.process = exec.Command(server.Binary(t), append([]string{"serve", "--kubeconfig", g.lab.plane.Kubeconfig(controlplane.Admin),
 		"--namespace", systemNamespace, "--guard-registration=false", "--state-dir", g.stateDir, "--records", g.records, "--log-level", "debug", "--fetch-gap", "20ms",
 		"--listen", fmt.Sprintf("127.0.0.1:%d", g.port), "--health-listen", fmt.Sprintf("127.0.0.1:%d", g.health),
 		"--tls-cert-file", g.certFile, "--tls-key-file", g.key}, g.args...)...)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gitward/gitward/test/controlplane"
 	"github.com/gitward/gitward/test/install"
+	"github.com/gitward/gitward/test/server"
 )
 
 // daemon is a program that runs until it is ended.
@@ -118,7 +119,7 @@ func (l *lab) startGitward() {
 	l.check(os.WriteFile(keyFile, key, 0o600))
 	port, health := freePort(l.t), freePort(l.t)
 	l.ca, l.url, l.records = ca, fmt.Sprintf("https://127.0.0.1:%d", port), filepath.Join(l.dir, "records.jsonl")
-	l.gitward = &daemon{t: l.t, name: "gitward", path: binary(l.t), log: filepath.Join(l.dir, "gitward.log"),
+	l.gitward = &daemon{t: l.t, name: "gitward", path: server.Binary(l.t), log: filepath.Join(l.dir, "gitward.log"),
 		args: []string{"serve", "--kubeconfig", l.plane.Kubeconfig(controlplane.Admin), "--namespace", install.Namespace,
 			"--guard-registration=false", "--state-dir", filepath.Join(l.dir, "state"), "--records", l.records, "--fetch-gap", "20ms",
 			"--listen", fmt.Sprintf("127.0.0.1:%d", port), "--health-listen", fmt.Sprintf("127.0.0.1:%d", health),

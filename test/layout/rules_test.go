@@ -46,7 +46,8 @@ var rooms = map[string]room{
 	"test/controlplane": {},
 	"test/gitserver":    {imports: []string{"gitindex", "gitindex/object"}},
 	"test/install":      {imports: []string{"charts", "test/gitserver"}},
-	"test":              {imports: []string{"*", "test/controlplane", "test/gitserver", "test/install"}},
+	"test/server":       {libraries: []string{}},
+	"test":              {imports: []string{"*", "test/controlplane", "test/gitserver", "test/install", "test/server"}},
 }
 
 // reserved rooms are not part of "*", and only those named here may import
@@ -57,6 +58,7 @@ var reserved = map[string][]string{
 	"test/controlplane": {"cmd/gitward", "test"},
 	"test/gitserver":    {"cmd/gitward", "test", "test/install"},
 	"test/install":      {"cmd/gitward", "test"},
+	"test/server":       {"test"},
 }
 
 // libraries that belong to some rooms alone, so that a change of library stays
