@@ -3,14 +3,13 @@ package main
 import (
 	"bytes"
 	"errors"
-	"io"
 	"io/fs"
 	"path"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/gitward/gitward/gitindex/gitrepo"
+	"github.com/gitward/gitward/gitindex/render"
 )
 
 // repositoryTree is one commit's tree as a file system. Symbolic links that
@@ -80,18 +79,18 @@ func (t *repositoryTree) resolve(name string, last bool) (string, error) {
 	return at, nil
 }
 
-func (t *repositoryTree) info(op, name string, last bool) (string, treeInfo, error) {
+func (t *repositoryTree) info(op, name string, last bool) (string, render.FileInfo, error) {
 	at, err := t.resolve(name, last)
 	if err == nil {
 		if _, dir := t.dirs[at]; dir {
-			return at, treeInfo{name: path.Base(name), mode: fs.ModeDir | 0o755}, nil
+			return at, render.FileInfo{Base: path.Base(name), Perm: fs.ModeDir | 0o755}, nil
 		}
 		if e, ok := t.entries[at]; ok {
-			return at, treeInfo{name: path.Base(name), mode: fileMode(e.Mode)}, nil
+			return at, render.FileInfo{Base: path.Base(name), Perm: fileMode(e.Mode)}, nil
 		}
 		err = fs.ErrNotExist
 	}
-	return "", treeInfo{}, &fs.PathError{Op: op, Path: name, Err: err}
+	return "", render.FileInfo{}, &fs.PathError{Op: op, Path: name, Err: err}
 }
 
 func fileMode(mode uint32) fs.FileMode {
@@ -153,7 +152,7 @@ func (t *repositoryTree) sized(op, name string, last bool) (fs.FileInfo, error) 
 	if err == nil && !i.IsDir() {
 		var data []byte
 		data, err = t.repo.Blob(t.entries[at].ID)
-		i.size = int64(len(data))
+		i.Bytes = int64(len(data))
 	}
 	if err != nil {
 		return nil, err
@@ -164,7 +163,7 @@ func (t *repositoryTree) sized(op, name string, last bool) (fs.FileInfo, error) 
 // ReadLink gives a symbolic link's target.
 func (t *repositoryTree) ReadLink(name string) (string, error) {
 	at, i, err := t.info("readlink", name, false)
-	if err == nil && i.mode.Type() != fs.ModeSymlink {
+	if err == nil && i.Perm.Type() != fs.ModeSymlink {
 		err = &fs.PathError{Op: "readlink", Path: name, Err: fs.ErrInvalid}
 	}
 	if err != nil {
@@ -175,72 +174,15 @@ func (t *repositoryTree) ReadLink(name string) (string, error) {
 }
 
 // Open opens a file or directory.
-func (t *repositoryTree) Open(name string) (fs.File, error) {
-	_, i, err := t.info("open", name, true)
-	if err != nil {
-		return nil, err
-	}
-	if i.IsDir() {
-		entries, err := t.ReadDir(name)
-		return &treeDir{treeInfo: i, left: entries}, err
-	}
-	data, err := t.ReadFile(name)
-	i.size = int64(len(data))
-	return &treeFile{Reader: bytes.NewReader(data), info: i}, err
-}
-
-type treeInfo struct {
-	name string
-	mode fs.FileMode
-	size int64
-}
-
-func (i treeInfo) Name() string       { return i.name }
-func (i treeInfo) Size() int64        { return i.size }
-func (i treeInfo) Mode() fs.FileMode  { return i.mode }
-func (i treeInfo) ModTime() time.Time { return time.Time{} }
-func (i treeInfo) IsDir() bool        { return i.mode.IsDir() }
-func (i treeInfo) Sys() any           { return nil }
+func (t *repositoryTree) Open(name string) (fs.File, error) { return render.Open(t, name) }
 
 // treeEntry reads a file only if somebody asks for its size.
 type treeEntry struct {
-	treeInfo
+	render.FileInfo
 	tree *repositoryTree
 	path string
 }
 
-func (e treeEntry) Type() fs.FileMode          { return e.mode.Type() }
+func (e treeEntry) Type() fs.FileMode          { return e.Perm.Type() }
 func (e treeEntry) Info() (fs.FileInfo, error) { return e.tree.Lstat(e.path) }
 func (e treeEntry) String() string             { return fs.FormatDirEntry(e) }
-
-type treeFile struct {
-	*bytes.Reader
-	info treeInfo
-}
-
-func (f *treeFile) Stat() (fs.FileInfo, error) { return f.info, nil }
-func (f *treeFile) Close() error               { return nil }
-
-type treeDir struct {
-	treeInfo
-	left []fs.DirEntry
-}
-
-func (d *treeDir) Stat() (fs.FileInfo, error) { return d.treeInfo, nil }
-func (d *treeDir) Close() error               { return nil }
-
-func (d *treeDir) Read([]byte) (int, error) {
-	return 0, &fs.PathError{Op: "read", Path: d.name, Err: fs.ErrInvalid}
-}
-
-func (d *treeDir) ReadDir(n int) ([]fs.DirEntry, error) {
-	if n > 0 && len(d.left) == 0 {
-		return nil, io.EOF
-	}
-	if n <= 0 || n > len(d.left) {
-		n = len(d.left)
-	}
-	out := d.left[:n]
-	d.left = d.left[n:]
-	return out, nil
-}

@@ -1,18 +1,16 @@
 package controller
 
 import (
-	"bytes"
 	"errors"
-	"io"
 	"io/fs"
 	"path"
 	"slices"
 	"sort"
 	"strings"
-	"time"
 
 	"github.com/gitward/gitward/gitindex/gitrepo"
 	"github.com/gitward/gitward/gitindex/object"
+	"github.com/gitward/gitward/gitindex/render"
 )
 
 // directories lists, for every directory there ever was in a timeline, the
@@ -155,24 +153,7 @@ func (v *version) trace(name string, follow bool, met func(link string)) (string
 func pathError(op, name string, err error) error { return &fs.PathError{Op: op, Path: name, Err: err} }
 
 // Open opens a file or directory.
-func (v *version) Open(name string) (fs.File, error) {
-	info, err := v.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if info.IsDir() {
-		entries, err := v.ReadDir(name)
-		if err != nil {
-			return nil, err
-		}
-		return &openDir{info, entries}, nil
-	}
-	data, err := v.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	return &openFile{info, bytes.NewReader(data)}, nil
-}
+func (v *version) Open(name string) (fs.File, error) { return render.Open(v, name) }
 
 // ReadFile reads a regular file.
 func (v *version) ReadFile(name string) ([]byte, error) {
@@ -228,10 +209,10 @@ func (v *version) ReadLink(name string) (string, error) {
 
 func (v *version) info(op, name, p string) (fs.FileInfo, error) {
 	if t, ok := v.touch(p); ok && !(object.Entry{Mode: t.Mode}).IsGitlink() {
-		return fileInfo{path.Base(name), modeOf(t.Mode)}, nil
+		return render.FileInfo{Base: path.Base(name), Perm: modeOf(t.Mode)}, nil
 	}
 	if p == "" || v.isDir(p) {
-		return fileInfo{path.Base(name), fs.ModeDir | 0o755}, nil
+		return render.FileInfo{Base: path.Base(name), Perm: fs.ModeDir | 0o755}, nil
 	}
 	return nil, pathError(op, name, fs.ErrNotExist)
 }
@@ -261,52 +242,5 @@ func (v *version) ReadDir(name string) ([]fs.DirEntry, error) {
 			out = append(out, fs.FileInfoToDirEntry(info))
 		}
 	}
-	return out, nil
-}
-
-// fileInfo has no size: nothing that renders asks for one.
-type fileInfo struct {
-	name string
-	mode fs.FileMode
-}
-
-func (i fileInfo) Name() string       { return i.name }
-func (i fileInfo) Size() int64        { return 0 }
-func (i fileInfo) Mode() fs.FileMode  { return i.mode }
-func (i fileInfo) ModTime() time.Time { return time.Time{} }
-func (i fileInfo) IsDir() bool        { return i.mode.IsDir() }
-func (i fileInfo) Sys() any           { return nil }
-
-type openFile struct {
-	info fs.FileInfo
-	*bytes.Reader
-}
-
-func (f *openFile) Stat() (fs.FileInfo, error) { return f.info, nil }
-func (f *openFile) Close() error               { return nil }
-
-type openDir struct {
-	info    fs.FileInfo
-	entries []fs.DirEntry
-}
-
-func (d *openDir) Stat() (fs.FileInfo, error) { return d.info, nil }
-func (d *openDir) Close() error               { return nil }
-func (d *openDir) Read([]byte) (int, error) {
-	return 0, pathError("read", d.info.Name(), errors.New("is a directory"))
-}
-
-func (d *openDir) ReadDir(n int) ([]fs.DirEntry, error) {
-	if n <= 0 {
-		out := d.entries
-		d.entries = nil
-		return out, nil
-	}
-	if len(d.entries) == 0 {
-		return nil, io.EOF
-	}
-	n = min(n, len(d.entries))
-	out := d.entries[:n]
-	d.entries = d.entries[n:]
 	return out, nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/gitrepo"
+	"github.com/gitward/gitward/gitindex/render"
 	"github.com/gitward/gitward/test/gitserver"
 )
 
@@ -147,7 +148,7 @@ func TestGitBase(t *testing.T) {
 	if err != nil || pin.Digest != "sha1:"+first || pin.Version != "main" {
 		t.Fatal(pin, err)
 	}
-	if b, ok := tree.(BaseFS); !ok || b.BaseDir() != "base" {
+	if b, ok := tree.(render.BaseFS); !ok || b.BaseDir() != "base" {
 		t.Errorf("%T is no base in its directory", tree)
 	}
 	for name, want := range map[string]string{"base/kustomization.yaml": "one", "common/a.yaml": "a"} {
@@ -219,7 +220,7 @@ func TestFileBase(t *testing.T) {
 	if err != nil || pin.Digest != digestOf([]byte("kind: CustomResourceDefinition\n")) {
 		t.Fatal(pin, err)
 	}
-	dir := tree.(BaseFS).BaseDir()
+	dir := tree.(render.BaseFS).BaseDir()
 	if text, err := fs.ReadFile(tree, dir); err != nil || dir != "crd.yaml" || string(text) != "kind: CustomResourceDefinition\n" {
 		t.Errorf("%s: %q, %v", dir, text, err)
 	}

@@ -97,15 +97,8 @@ func shown(reference string) string {
 // commitPin is how a Pin names a commit.
 const commitPin = "sha1:"
 
-// BaseFS is what Store.Base gives. A base in another repository may lean on
-// what lies beside it there, so its root is that repository's.
-type BaseFS interface {
-	fs.FS
-	// BaseDir is the directory that the URL names, "." for the root; or the one
-	// file, where the URL names a file.
-	BaseDir() string
-}
-
+// baseFS is what Store.Base gives: a render.BaseFS. A base in another repository
+// may lean on what lies beside it there, so its root is that repository's.
 type baseFS struct {
 	fs.FS
 	dir string

@@ -2,14 +2,13 @@ package elsewhere
 
 import (
 	"bytes"
-	"io"
 	"io/fs"
 	"path"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/gitward/gitward/gitindex"
+	"github.com/gitward/gitward/gitindex/render"
 )
 
 // files is an unpacked archive in memory: regular files only, and nothing
@@ -31,7 +30,7 @@ func newFiles(data map[string][]byte) (*files, error) {
 		f.size += int64(len(content)) + int64(len(name))
 	}
 	for name, content := range data {
-		f.enter(name, info{name: path.Base(name), size: int64(len(content))})
+		f.enter(name, fileInfo(name, content))
 	}
 	for name := range f.dirs {
 		if _, both := data[name]; both {
@@ -44,12 +43,12 @@ func newFiles(data map[string][]byte) (*files, error) {
 	return f, nil
 }
 
-func (f *files) enter(name string, i info) {
+func (f *files) enter(name string, i render.FileInfo) {
 	dir := path.Dir(name)
 	_, known := f.dirs[dir]
 	f.dirs[dir] = append(f.dirs[dir], fs.FileInfoToDirEntry(i))
 	if !known {
-		f.enter(dir, info{name: path.Base(dir), dir: true})
+		f.enter(dir, dirInfo(dir))
 	}
 }
 
@@ -62,16 +61,7 @@ func checkName(name string) error {
 }
 
 // Open opens a file or directory.
-func (f *files) Open(name string) (fs.File, error) {
-	i, err := f.stat("open", name)
-	if err != nil {
-		return nil, err
-	}
-	if i.dir {
-		return &openDir{info: i, left: f.dirs[name]}, nil
-	}
-	return &openFile{info: i, Reader: bytes.NewReader(f.data[name])}, nil
-}
+func (f *files) Open(name string) (fs.File, error) { return render.Open(f, name) }
 
 // ReadFile gives a copy: nobody may change what others read.
 func (f *files) ReadFile(name string) ([]byte, error) {
@@ -108,67 +98,23 @@ func (f *files) Stat(name string) (fs.FileInfo, error) {
 	return i, nil
 }
 
-func (f *files) stat(op, name string) (info, error) {
+func (f *files) stat(op, name string) (render.FileInfo, error) {
 	if data, ok := f.data[name]; ok {
-		return info{name: path.Base(name), size: int64(len(data))}, nil
+		return fileInfo(name, data), nil
 	}
 	if _, ok := f.dirs[name]; ok {
-		return info{name: path.Base(name), dir: true}, nil
+		return dirInfo(name), nil
 	}
 	if !fs.ValidPath(name) {
-		return info{}, &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
+		return render.FileInfo{}, &fs.PathError{Op: op, Path: name, Err: fs.ErrInvalid}
 	}
-	return info{}, &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist}
+	return render.FileInfo{}, &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist}
 }
 
-// info describes a file. It knows no time: rendering must not either.
-type info struct {
-	name string
-	size int64
-	dir  bool
+func fileInfo(name string, data []byte) render.FileInfo {
+	return render.FileInfo{Base: path.Base(name), Perm: 0o444, Bytes: int64(len(data))}
 }
 
-func (i info) Name() string       { return i.name }
-func (i info) Size() int64        { return i.size }
-func (i info) ModTime() time.Time { return time.Time{} }
-func (i info) IsDir() bool        { return i.dir }
-func (i info) Sys() any           { return nil }
-
-func (i info) Mode() fs.FileMode {
-	if i.dir {
-		return fs.ModeDir | 0o555
-	}
-	return 0o444
-}
-
-type openFile struct {
-	info info
-	*bytes.Reader
-}
-
-func (f *openFile) Stat() (fs.FileInfo, error) { return f.info, nil }
-func (f *openFile) Close() error               { return nil }
-
-type openDir struct {
-	info info
-	left []fs.DirEntry
-}
-
-func (d *openDir) Stat() (fs.FileInfo, error) { return d.info, nil }
-func (d *openDir) Close() error               { return nil }
-
-func (d *openDir) Read([]byte) (int, error) {
-	return 0, &fs.PathError{Op: "read", Path: d.info.name, Err: fs.ErrInvalid}
-}
-
-func (d *openDir) ReadDir(n int) ([]fs.DirEntry, error) {
-	if n <= 0 || n > len(d.left) {
-		if n > 0 && len(d.left) == 0 {
-			return nil, io.EOF
-		}
-		n = len(d.left)
-	}
-	out := slices.Clone(d.left[:n])
-	d.left = d.left[n:]
-	return out, nil
+func dirInfo(name string) render.FileInfo {
+	return render.FileInfo{Base: path.Base(name), Perm: fs.ModeDir | 0o555}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gitward/gitward/gitindex/render"
+	"github.com/gitward/gitward/test/corpus"
 )
 
 var (
@@ -299,7 +300,7 @@ func TestAsked(t *testing.T) {
 
 // TestNeedsOfTheCorpus counts what real repositories take from elsewhere.
 func TestNeedsOfTheCorpus(t *testing.T) {
-	root := corpus(t)
+	root := corpus.Dir(t)
 	total := 0
 	for _, tree := range []string{"flux/xunholy-k8s-gitops", "flux/flux2-kustomize-helm-example", "flux/flux2-multi-tenancy", "argocd/infra-deployments", "helm/argo-helm", "helm/prometheus-community", "kustomize/kubeflow-manifests", "kustomize/gitops-catalog"} {
 		needs, problems := Needs(os.DirFS(filepath.Join(root, tree)))
@@ -326,29 +327,6 @@ func TestNeedsOfTheCorpus(t *testing.T) {
 	if total < 70 {
 		t.Errorf("only %d needs were found", total)
 	}
-}
-
-// corpus is the directory of real repositories beside the checkout.
-func corpus(t testing.TB) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	for err == nil {
-		if _, missing := os.Stat(filepath.Join(dir, "go.mod")); missing == nil {
-			break
-		}
-		if dir == filepath.Dir(dir) {
-			t.Fatal("no go.mod above the test")
-		}
-		dir = filepath.Dir(dir)
-	}
-	dir = filepath.Join(dir, "..", "shared", "corpus")
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("GITWARD_CORPUS") == "required" {
-			t.Fatalf("the corpus is required: %v", err)
-		}
-		t.Skip("the corpus of real repositories is not here")
-	}
-	return dir
 }
 
 func FuzzLock(f *testing.F) {

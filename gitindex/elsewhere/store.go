@@ -83,7 +83,7 @@ func (s *Store) Chart(ref render.ChartRef) (fs.FS, render.Pin, error) {
 	return s.ChartAt(context.Background(), ref)
 }
 
-// Base gives a kustomize base: a BaseFS.
+// Base gives a kustomize base: a render.BaseFS.
 func (s *Store) Base(url string) (fs.FS, render.Pin, error) {
 	return s.BaseAt(context.Background(), url)
 }

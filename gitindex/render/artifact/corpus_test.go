@@ -10,23 +10,8 @@ import (
 	"testing"
 
 	"github.com/gitward/gitward/gitindex/render"
+	"github.com/gitward/gitward/test/corpus"
 )
-
-// corpus is the directory of real repositories beside the checkout.
-func corpus(t testing.TB) string {
-	t.Helper()
-	dir, err := filepath.Abs(filepath.Join("..", "..", "..", "..", "shared", "corpus"))
-	if err == nil {
-		_, err = os.Stat(dir)
-	}
-	if err != nil {
-		if os.Getenv("GITWARD_CORPUS") == "required" {
-			t.Fatalf("the corpus is required: %v", err)
-		}
-		t.Skip("the corpus of real repositories is not here")
-	}
-	return dir
-}
 
 type generator struct {
 	Spec struct {
@@ -44,7 +29,7 @@ type generator struct {
 // repositories. Their one source is the repository, or the directory of it that
 // its workflow pushes to a registry.
 func TestCorpus(t *testing.T) {
-	dir := filepath.Join(corpus(t), "flux")
+	dir := filepath.Join(corpus.Dir(t), "flux")
 	for _, c := range []struct {
 		repository, root, generator string
 		artifacts                   int

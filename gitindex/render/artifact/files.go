@@ -3,10 +3,10 @@ package artifact
 import (
 	"bytes"
 	"errors"
-	"io"
 	"io/fs"
 	"path"
-	"time"
+
+	"github.com/gitward/gitward/gitindex/render"
 )
 
 // files is an artifact that was laid out. A file that one copy brought is read
@@ -70,15 +70,15 @@ func (f *files) Stat(name string) (fs.FileInfo, error) {
 	case err != nil:
 		return nil, err
 	case n.dir:
-		return info{name: path.Base(name), mode: fs.ModeDir | 0o755}, nil
+		return render.FileInfo{Base: path.Base(name), Perm: fs.ModeDir | 0o755}, nil
 	case n.made:
-		return info{path.Base(name), 0o644, int64(len(n.data))}, nil
+		return render.FileInfo{Base: path.Base(name), Perm: 0o644, Bytes: int64(len(n.data))}, nil
 	}
 	of, err := fs.Stat(f.tree, n.source)
 	if err != nil {
 		return nil, pathError("stat", name, err)
 	}
-	return info{path.Base(name), of.Mode().Perm(), of.Size()}, nil
+	return render.FileInfo{Base: path.Base(name), Perm: of.Mode().Perm(), Bytes: of.Size()}, nil
 }
 
 // Lstat is Stat: there are no links.
@@ -93,38 +93,7 @@ func (f *files) ReadLink(name string) (string, error) {
 }
 
 // Open opens a file or directory.
-func (f *files) Open(name string) (fs.File, error) {
-	if _, err := f.find("open", name); err != nil {
-		return nil, err
-	}
-	of, err := f.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if of.IsDir() {
-		entries, err := f.ReadDir(name)
-		return &openDir{of, entries}, err
-	}
-	data, err := f.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	return &openFile{of, bytes.NewReader(data)}, nil
-}
-
-// info has no time: what is rendered must not depend on it.
-type info struct {
-	name string
-	mode fs.FileMode
-	size int64
-}
-
-func (i info) Name() string       { return i.name }
-func (i info) Size() int64        { return i.size }
-func (i info) Mode() fs.FileMode  { return i.mode }
-func (i info) ModTime() time.Time { return time.Time{} }
-func (i info) IsDir() bool        { return i.mode.IsDir() }
-func (i info) Sys() any           { return nil }
+func (f *files) Open(name string) (fs.File, error) { return render.Open(f, name) }
 
 // entry asks the tree about a file only if it is asked itself.
 type entry struct {
@@ -142,36 +111,4 @@ func (e entry) Type() fs.FileMode {
 		return fs.ModeDir
 	}
 	return 0
-}
-
-type openFile struct {
-	info fs.FileInfo
-	*bytes.Reader
-}
-
-func (f *openFile) Stat() (fs.FileInfo, error) { return f.info, nil }
-func (f *openFile) Close() error               { return nil }
-
-type openDir struct {
-	info fs.FileInfo
-	left []fs.DirEntry
-}
-
-func (d *openDir) Stat() (fs.FileInfo, error) { return d.info, nil }
-func (d *openDir) Close() error               { return nil }
-
-func (d *openDir) Read([]byte) (int, error) {
-	return 0, pathError("read", d.info.Name(), errors.New("is a directory"))
-}
-
-func (d *openDir) ReadDir(n int) ([]fs.DirEntry, error) {
-	if n > 0 && len(d.left) == 0 {
-		return nil, io.EOF
-	}
-	if n <= 0 || n > len(d.left) {
-		n = len(d.left)
-	}
-	out := d.left[:n]
-	d.left = d.left[n:]
-	return out, nil
 }

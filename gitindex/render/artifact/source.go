@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io/fs"
 	"path"
+
+	"github.com/gitward/gitward/gitindex/render"
 )
 
 // source is one directory of the tree as the artifact that it was packed into:
@@ -119,7 +121,7 @@ func (s *source) Stat(name string) (fs.FileInfo, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "stat", Path: name, Err: err}
 	}
-	return info{name: path.Base(name), mode: mode}, nil
+	return render.FileInfo{Base: path.Base(name), Perm: mode}, nil
 }
 
 // Open opens a file or directory.

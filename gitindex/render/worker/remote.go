@@ -3,10 +3,8 @@ package worker
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"io/fs"
 	"path"
-	"time"
 
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/render"
@@ -107,18 +105,7 @@ func (t *remoteTree) ask(o op, name string) *answer {
 }
 
 // Open opens a file or directory.
-func (t *remoteTree) Open(name string) (fs.File, error) {
-	info, err := t.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if info.IsDir() {
-		entries, err := t.ReadDir(name)
-		return &openDir{info, entries}, err
-	}
-	data, err := t.ReadFile(name)
-	return &openFile{info, bytes.NewReader(data)}, err
-}
+func (t *remoteTree) Open(name string) (fs.File, error) { return render.Open(t, name) }
 
 // ReadFile reads a file. The caller may change what it gets.
 func (t *remoteTree) ReadFile(name string) ([]byte, error) {
@@ -131,7 +118,7 @@ func (t *remoteTree) ReadDir(name string) ([]fs.DirEntry, error) {
 	a := t.ask(opReadDir, name)
 	var out []fs.DirEntry
 	for _, e := range a.Entries {
-		out = append(out, fs.FileInfoToDirEntry(info{e}))
+		out = append(out, fs.FileInfoToDirEntry(render.FileInfo{Base: e.Name, Perm: e.Mode}))
 	}
 	return out, a.Err.err()
 }
@@ -150,49 +137,11 @@ func (t *remoteTree) info(o op, name string) (fs.FileInfo, error) {
 	if len(a.Entries) != 1 {
 		return nil, &fs.PathError{Op: "stat", Path: name, Err: fs.ErrInvalid}
 	}
-	return info{entry{path.Base(name), a.Entries[0].Mode}}, nil
+	return render.FileInfo{Base: path.Base(name), Perm: a.Entries[0].Mode}, nil
 }
 
 // ReadLink gives a link's target.
 func (t *remoteTree) ReadLink(name string) (string, error) {
 	a := t.ask(opReadLink, name)
 	return string(a.Data), a.Err.err()
-}
-
-type info struct{ entry }
-
-func (i info) Name() string       { return i.entry.Name }
-func (i info) Size() int64        { return 0 }
-func (i info) Mode() fs.FileMode  { return i.entry.Mode }
-func (i info) ModTime() time.Time { return time.Time{} }
-func (i info) IsDir() bool        { return i.entry.Mode.IsDir() }
-func (i info) Sys() any           { return nil }
-
-type openFile struct {
-	info fs.FileInfo
-	*bytes.Reader
-}
-
-func (f *openFile) Stat() (fs.FileInfo, error) { return f.info, nil }
-func (f *openFile) Close() error               { return nil }
-
-type openDir struct {
-	info    fs.FileInfo
-	entries []fs.DirEntry
-}
-
-func (d *openDir) Stat() (fs.FileInfo, error) { return d.info, nil }
-func (d *openDir) Close() error               { return nil }
-func (d *openDir) Read([]byte) (int, error)   { return 0, fs.ErrInvalid }
-
-func (d *openDir) ReadDir(n int) ([]fs.DirEntry, error) {
-	out := d.entries
-	if n > 0 {
-		if len(out) == 0 {
-			return nil, io.EOF
-		}
-		out = out[:min(n, len(out))]
-	}
-	d.entries = d.entries[len(out):]
-	return out, nil
 }
