@@ -20,9 +20,8 @@ import (
 
 // place is where a chart lies: in the tree, or in what was fetched for it.
 type place struct {
-	files     fs.FS
-	dir       string
-	elsewhere bool
+	files fs.FS
+	dir   string
 }
 
 // fromElsewhere renders a chart of a repository or registry.
@@ -50,7 +49,7 @@ func (b *builder) fromElsewhere(s *Source) ([]render.Object, error) {
 	if ref.OCI != "" && s.Chart == "" {
 		resolved = pin.Digest
 	}
-	return b.helm(merged, place{files: files, dir: ".", elsewhere: true}, b.environment(s).at(resolved))
+	return b.helm(merged, place{files: files, dir: "."}, b.environment(s).at(resolved))
 }
 
 // chart is the reference by which Argo CD fetches. An address without a scheme
@@ -110,10 +109,7 @@ func (b *builder) helm(s *Source, at place, env environment) ([]render.Object, e
 		return nil, err
 	}
 	release := helm.Release{Sources: b.src, Chart: at.files, Dir: at.dir, Options: o, Cluster: b.unit.Cluster, Set: set,
-		Printed: true}
-	if given.SkipSchemaValidation {
-		release.Sources, release.Chart = uncheck(b.src, at)
-	}
+		SkipSchema: given.SkipSchemaValidation, Printed: true}
 	documents, err := release.Documents()
 	if err != nil {
 		return nil, err
