@@ -16,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/util/csaupgrade"
 	"sigs.k8s.io/yaml"
+
+	"github.com/gitward/gitward/test/server"
 )
 
 // What Argo CD sends, after gitops-engine/pkg/sync/sync_context.go,
@@ -278,7 +280,7 @@ func (a *application) prune(u *unstructured.Unstructured) error {
 	if err := client.Delete(context.Background(), u.GetName(), metav1.DeleteOptions{PropagationPolicy: &foreground}); err != nil {
 		return err
 	}
-	await(a.by.lab.t, "the end of "+u.GetName(), 30*time.Second, func() error {
+	server.Await(a.by.lab.t, "the end of "+u.GetName(), 30*time.Second, func() error {
 		_, err := client.Get(context.Background(), u.GetName(), metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return nil

@@ -21,6 +21,7 @@ import (
 
 	"github.com/gitward/gitward/api/v1alpha1"
 	"github.com/gitward/gitward/test/controlplane"
+	"github.com/gitward/gitward/test/server"
 )
 
 // sampled is how many kustomizations of the corpus are applied. All are rendered
@@ -242,7 +243,7 @@ func (l *lab) applyAll(job *actor, files [][]string, how ...string) {
 // settle waits until all definitions are served.
 func (l *lab) settle() {
 	l.t.Helper()
-	await(l.t, "definitions", 30*time.Second, func() error {
+	server.Await(l.t, "definitions", 30*time.Second, func() error {
 		list, err := l.dynamic.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}).List(context.Background(), metav1.ListOptions{})
 		if err != nil {
 			return err

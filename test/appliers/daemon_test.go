@@ -36,12 +36,12 @@ func (l *lab) startGitward() {
 	certFile, keyFile := filepath.Join(l.dir, "tls.crt"), filepath.Join(l.dir, "tls.key")
 	l.check(os.WriteFile(certFile, cert, 0o600))
 	l.check(os.WriteFile(keyFile, key, 0o600))
-	address := fmt.Sprintf("127.0.0.1:%d", freePort(l.t))
+	address := fmt.Sprintf("127.0.0.1:%d", server.FreePort(l.t))
 	l.ca, l.url = ca, "https://"+address
 	l.gitward = &daemon{t: l.t, log: filepath.Join(l.dir, "gitward.log"), ended: make(chan struct{})}
 	l.gitward.start(address, "serve", "--kubeconfig", l.plane.Kubeconfig(controlplane.Admin), "--namespace", install.Namespace,
 		"--guard-registration=false", "--state-dir", filepath.Join(l.dir, "state"), "--records", filepath.Join(l.dir, "records.jsonl"),
-		"--fetch-gap", "20ms", "--listen", address, "--health-listen", fmt.Sprintf("127.0.0.1:%d", freePort(l.t)),
+		"--fetch-gap", "20ms", "--listen", address, "--health-listen", fmt.Sprintf("127.0.0.1:%d", server.FreePort(l.t)),
 		"--tls-cert-file", certFile, "--tls-key-file", keyFile)
 }
 
@@ -58,7 +58,7 @@ func (d *daemon) start(address string, args ...string) {
 		d.t.Fatal(err)
 	}
 	go func() { _ = d.process.Wait(); close(d.ended) }()
-	await(d.t, "gitward", 30*time.Second, func() error {
+	server.Await(d.t, "gitward", 30*time.Second, func() error {
 		select {
 		case <-d.ended:
 			d.t.Fatalf("gitward ended:\n%s", d.tail())
@@ -85,16 +85,6 @@ func (d *daemon) tail() string {
 	return string(data[max(0, len(data)-3000):])
 }
 
-func freePort(t testing.TB) int {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
-}
-
 // gated puts the webhooks into the cluster or takes them out, and waits until
 // the API server does as it was told.
 func (l *lab) gated(on bool) {
@@ -117,7 +107,7 @@ func (l *lab) gated(on bool) {
 		}
 	}
 	probe := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "probe-that-is-in-no-repository"}}
-	await(l.t, fmt.Sprintf("the webhooks (%v)", on), 30*time.Second, func() error {
+	server.Await(l.t, fmt.Sprintf("the webhooks (%v)", on), 30*time.Second, func() error {
 		_, err := l.kube.CoreV1().ConfigMaps("default").Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		if refused(err) != on {
 			return fmt.Errorf("the answer is %v", err)

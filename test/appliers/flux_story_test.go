@@ -14,6 +14,7 @@ import (
 	"github.com/gitward/gitward/api/v1alpha1"
 	"github.com/gitward/gitward/test/controlplane"
 	"github.com/gitward/gitward/test/gitserver"
+	"github.com/gitward/gitward/test/server"
 )
 
 // units are the Kustomizations, in an order in which each finds its namespace.
@@ -185,7 +186,7 @@ func (l *lab) action(action string) {
 	admin := &actor{lab: l, user: controlplane.Admin, objects: map[string]bool{}}
 	admin.token = l.plane.RESTConfig(controlplane.Admin).BearerToken
 	l.check(l.patch(admin, "gitward.dev/v1alpha1 Gate "+gateName, `{"spec":{"action":"`+action+`"}}`, metav1.PatchOptions{}))
-	await(l.t, "the Gate's action "+action, 20*time.Second, func() error {
+	server.Await(l.t, "the Gate's action "+action, 20*time.Second, func() error {
 		u := parse(l.t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: probe-that-is-in-no-repository}\n")[0]
 		client, err := l.client(l.dynamic, ref("v1 ConfigMap default/x"))
 		l.check(err)

@@ -29,6 +29,7 @@ import (
 	"github.com/gitward/gitward/test/controlplane"
 	"github.com/gitward/gitward/test/gitserver"
 	"github.com/gitward/gitward/test/install"
+	"github.com/gitward/gitward/test/server"
 )
 
 // The Origin and the Gate of every story.
@@ -118,22 +119,6 @@ func (l *lab) check(err error) {
 	}
 }
 
-// await polls until ready returns nil.
-func await(t testing.TB, what string, limit time.Duration, ready func() error) {
-	t.Helper()
-	deadline := time.Now().Add(limit)
-	for {
-		err := ready()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %v: %v", what, limit, err)
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-}
-
 // trust is what the first commit makes of the cluster: an Origin that follows
 // main, with what it renders, and a Gate that denies all else. Then the
 // webhooks are put in.
@@ -161,7 +146,7 @@ func (l *lab) trustWith(ofOrigin func(*v1alpha1.Origin), ofGate func(*v1alpha1.G
 	l.put(string(must(yaml.Marshal(o))))
 	l.put(string(must(yaml.Marshal(g))))
 	l.accepted()
-	await(l.t, "the Gate", 20*time.Second, func() error {
+	server.Await(l.t, "the Gate", 20*time.Second, func() error {
 		u, err := l.get("gitward.dev/v1alpha1 Gate " + gateName)
 		if err == nil && !hasCondition(u, "Ready") {
 			err = fmt.Errorf("its status is %v", u.Object["status"])
@@ -218,7 +203,7 @@ func (l *lab) write(path, text string) {
 func (l *lab) accepted() {
 	l.t.Helper()
 	tip := l.repo.Ref(gitserver.MainRef)
-	await(l.t, "acceptance of "+tip, 90*time.Second, func() error {
+	server.Await(l.t, "acceptance of "+tip, 90*time.Second, func() error {
 		u, err := l.get("gitward.dev/v1alpha1 Origin " + origin)
 		if err != nil {
 			return err
@@ -278,7 +263,7 @@ func (l *lab) namespace(name string) {
 
 func (l *lab) awaitCRD(name string) {
 	l.t.Helper()
-	await(l.t, "CRD "+name, 30*time.Second, func() error {
+	server.Await(l.t, "CRD "+name, 30*time.Second, func() error {
 		u, err := l.get("apiextensions.k8s.io/v1 CustomResourceDefinition " + name)
 		if err == nil && !hasCondition(u, "Established") {
 			err = errors.New("it is not established")

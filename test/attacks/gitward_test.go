@@ -39,15 +39,9 @@ func newGitward(t testing.TB, plane *controlplane.ControlPlane, dir string, extr
 	g.ca = ca
 	check(t, os.WriteFile(filepath.Join(dir, "tls.crt"), cert, 0o600))
 	check(t, os.WriteFile(filepath.Join(dir, "tls.key"), key, 0o600))
-	g.port, g.health = freePort(), freePort()
+	g.port, g.health = server.FreePort(t), server.FreePort(t)
 	g.start(t)
 	return g
-}
-
-func freePort() int {
-	listener := must(net.Listen("tcp", "127.0.0.1:0"))
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
 }
 
 func (g *gitward) url() string { return fmt.Sprintf("https://127.0.0.1:%d", g.port) }
@@ -68,7 +62,7 @@ func (g *gitward) start(t testing.TB) {
 	process, ended := g.process, make(chan struct{})
 	g.ended = ended
 	go func() { _ = process.Wait(); close(ended) }()
-	await(t, "gitward", 20*time.Second, func() error {
+	server.Await(t, "gitward", 20*time.Second, func() error {
 		select {
 		case <-ended:
 			t.Fatalf("gitward ended:\n%s", g.tail())

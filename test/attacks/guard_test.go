@@ -22,6 +22,7 @@ import (
 
 	"github.com/gitward/gitward/audit"
 	"github.com/gitward/gitward/test/install"
+	"github.com/gitward/gitward/test/server"
 )
 
 const (
@@ -41,7 +42,7 @@ func (l *lab) guard(t testing.TB) {
 	for _, o := range objects {
 		check(t, post(collection(asJSON(o.Object)), asJSON(o.Object)).do(admin, ""))
 	}
-	await(t, "the guard", 30*time.Second, func() error {
+	server.Await(t, "the guard", 30*time.Second, func() error {
 		for _, p := range guarded {
 			if err := p.dry().do(admin, ""); !refusedByGuard(err) {
 				return orAdmitted(err)
@@ -66,7 +67,7 @@ func (l *lab) unguard(t testing.TB, objects []*unstructured.Unstructured) {
 			t.Errorf("taking the guard away: %v", err)
 		}
 	}
-	await(t, "the guard's end", 30*time.Second, func() error {
+	server.Await(t, "the guard's end", 30*time.Second, func() error {
 		for _, p := range guarded {
 			if err := p.dry().do(admin, ""); refusedByGuard(err) {
 				return err
@@ -81,14 +82,14 @@ func (l *lab) unguard(t testing.TB, objects []*unstructured.Unstructured) {
 func (l *lab) ungated(t testing.TB, do func()) {
 	t.Helper()
 	admin := l.client(whoIs("system:masters"))
-	await(t, "Gitward to know its configurations", 2*time.Minute, func() error {
+	server.Await(t, "Gitward to know its configurations", 2*time.Minute, func() error {
 		return admin.Get().AbsPath(ownNamespace + "configmaps/gitward-registration").Do(context.Background()).Error()
 	})
 	process := l.gitward.process.Process.Pid
 	check(t, syscall.Kill(process, syscall.SIGSTOP))
 	defer func() {
 		check(t, syscall.Kill(process, syscall.SIGCONT))
-		await(t, "the webhooks' return", 30*time.Second, func() error {
+		server.Await(t, "the webhooks' return", 30*time.Second, func() error {
 			for _, path := range []string{judgeConfig, stampConfig} {
 				if err := admin.Get().AbsPath(path).Do(context.Background()).Error(); err != nil {
 					return err
@@ -293,7 +294,7 @@ func TestS20Guard(t *testing.T) {
 	if err := remove(binding).do(admin, ""); err != nil {
 		t.Errorf("the binding could not be deleted, so this test says the wrong thing: %v", err)
 	}
-	await(t, "the guard's end", 20*time.Second, func() error { return remove(judgeConfig).dry().do(admin, "") })
+	server.Await(t, "the guard's end", 20*time.Second, func() error { return remove(judgeConfig).dry().do(admin, "") })
 	t.Logf("%-55s | naive: gets through (no webhook is asked about webhooks) | Gitward: refused by the guarding policy | 1 tries", "system:masters deletes the webhook configuration")
 	t.Logf("%-55s | naive: gets through (nobody is asked about policies) | Gitward: it goes too (only a static policy holds) | 1 tries", "system:masters deletes the guard's binding first")
 	w.noticed(admin)
@@ -303,7 +304,7 @@ func TestS20Guard(t *testing.T) {
 // and waits until Gitward has put the judge back and named what was written.
 func (w *world) noticed(admin *rest.RESTClient) {
 	w.t.Helper()
-	await(w.t, "Gitward to know its configurations", 60*time.Second, func() error {
+	server.Await(w.t, "Gitward to know its configurations", 60*time.Second, func() error {
 		return admin.Get().AbsPath(ownNamespace + "configmaps/gitward-registration").Do(context.Background()).Error()
 	})
 	lines, _ := w.lab.gitward.size(w.t)
@@ -331,7 +332,7 @@ func (w *world) noticed(admin *rest.RESTClient) {
 	if !reflect.DeepEqual(before.Object["webhooks"], after.Object["webhooks"]) || before.GetUID() == after.GetUID() {
 		w.t.Errorf("the judge is not as it was: %v", after.Object["webhooks"])
 	}
-	await(w.t, "the record of the gap", 30*time.Second, func() error {
+	server.Await(w.t, "the record of the gap", 30*time.Second, func() error {
 		said, err := os.ReadFile(w.lab.gitward.records)
 		if err != nil {
 			return err
@@ -395,7 +396,7 @@ func TestS2Guard(t *testing.T) {
 // revive starts Gitward again, and waits until it decides.
 func (l *lab) revive(t testing.TB) {
 	l.gitward.start(t)
-	await(t, "Gitward again", 60*time.Second, func() error {
+	server.Await(t, "Gitward again", 60*time.Second, func() error {
 		_, err := l.kube.CoreV1().ConfigMaps("default").Create(context.Background(), configMapObject("probe-that-is-in-no-repository"), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		if !refusedByGate(err) || !strings.Contains(err.Error(), "is not in Git") {
 			return orAdmitted(err)

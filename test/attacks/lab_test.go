@@ -23,6 +23,7 @@ import (
 	"github.com/gitward/gitward/test/controlplane"
 	"github.com/gitward/gitward/test/gitserver"
 	"github.com/gitward/gitward/test/install"
+	"github.com/gitward/gitward/test/server"
 )
 
 const (
@@ -129,7 +130,7 @@ func (l *lab) furnish(t testing.TB) {
 	token, err := l.kube.CoreV1().ServiceAccounts(applierNamespace).CreateToken(context.Background(), applierName, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 	check(t, err)
 	l.stolen = token.Status.Token
-	await(t, "the custom resources", 30*time.Second, func() error {
+	server.Await(t, "the custom resources", 30*time.Second, func() error {
 		for _, path := range []string{"/apis/example.org/v1/widgets", "/apis/example.org/v1/gadgets", "/apis/gitward.dev/v1alpha1/gates", "/apis/gitward.dev/v1alpha1/origins"} {
 			if err := l.kube.RESTClient().Get().AbsPath(path).Do(context.Background()).Error(); err != nil {
 				return err
@@ -161,7 +162,7 @@ spec:
 	}
 	l.put(t, gateText(""))
 	gates := l.dynamic.Resource(gateResource)
-	await(t, "the Gate", 60*time.Second, func() error {
+	server.Await(t, "the Gate", 60*time.Second, func() error {
 		u, err := gates.Get(context.Background(), "everything", metav1.GetOptions{})
 		if err != nil {
 			return err
@@ -247,7 +248,7 @@ func (l *lab) setGated(t testing.TB, on bool) {
 func (l *lab) awaitGated(t testing.TB, on bool) {
 	t.Helper()
 	probe := post("/api/v1/namespaces/default/configmaps?dryRun=All", "{apiVersion: v1, kind: ConfigMap, metadata: {name: probe-that-is-in-no-repository}}")
-	await(t, fmt.Sprintf("the webhooks (%v)", on), 30*time.Second, func() error {
+	server.Await(t, fmt.Sprintf("the webhooks (%v)", on), 30*time.Second, func() error {
 		err := probe.do(l.client(whoIs("system:masters")), "")
 		if refusedByGate(err) != on {
 			return fmt.Errorf("the answer is %w", err)
@@ -273,21 +274,5 @@ func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
-	}
-}
-
-// await polls until ready returns nil.
-func await(t testing.TB, what string, limit time.Duration, ready func() error) {
-	t.Helper()
-	deadline := time.Now().Add(limit)
-	for {
-		err := ready()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %v: %v", what, limit, err)
-		}
-		time.Sleep(50 * time.Millisecond)
 	}
 }

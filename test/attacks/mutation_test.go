@@ -11,6 +11,8 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gitward/gitward/test/server"
 )
 
 // mutates is a webhook that changes each ConfigMap after everybody else: its
@@ -99,7 +101,7 @@ spec:
 		w.t.Cleanup(func() { _ = remove(base+path+"/zzz-evil").do(admin, "") })
 	}
 	late := create(configMap("late", "1"))
-	await(w.t, "the mutating policy", 20*time.Second, func() error {
+	server.Await(w.t, "the mutating policy", 20*time.Second, func() error {
 		err := late.dry().do(admin, w.ns)
 		if !refusedByGate(err) || !strings.Contains(err.Error(), "data.pear") {
 			return orAdmitted(err)

@@ -24,6 +24,7 @@ import (
 
 	"github.com/gitward/gitward/test/gitserver"
 	"github.com/gitward/gitward/test/install"
+	"github.com/gitward/gitward/test/server"
 )
 
 // naive is a webhook that wants objects to be in Git, as Gitward does, and makes
@@ -236,7 +237,7 @@ func (w *world) register(n *naive) {
 	check(w.t, err)
 	w.t.Cleanup(w.unregister)
 	plain := post("/api/v1/namespaces/$NS/configmaps", "{apiVersion: v1, kind: ConfigMap, metadata: {name: plain}}")
-	await(w.t, "the naive webhook", 20*time.Second, func() error {
+	server.Await(w.t, "the naive webhook", 20*time.Second, func() error {
 		if err := plain.do(w.lab.client(whoIs("namespace editor")), w.naive); !refusedByNaive(err) {
 			return fmt.Errorf("the answer is %w", err)
 		}

@@ -9,6 +9,7 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 
 	"github.com/gitward/gitward/gate"
+	"github.com/gitward/gitward/test/server"
 )
 
 // TestS14 commits, signed, documents that one reader takes for this and another
@@ -81,7 +82,7 @@ func (w *world) unlikeReaders(refused []gate.Refused) {
 // problems holds the Origin's status against files that people should mend.
 func (w *world) problems(want ...string) {
 	w.t.Helper()
-	await(w.t, "the problems in the Origin's status", 20*time.Second, func() error {
+	server.Await(w.t, "the problems in the Origin's status", 20*time.Second, func() error {
 		said := asJSON(objectAt("/apis/gitward.dev/v1alpha1/origins/" + origin).Object["status"].(map[string]any)["problems"])
 		for _, fragment := range want {
 			if !strings.Contains(said, strings.ReplaceAll(w.ns+"/"+fragment, `"`, `\"`)) {

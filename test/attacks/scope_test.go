@@ -14,6 +14,7 @@ import (
 	"github.com/gitward/gitward/gate"
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/test/gitserver"
+	"github.com/gitward/gitward/test/server"
 )
 
 // TestS18 takes a namespace out of a webhook's scope by a label, and puts things
@@ -125,7 +126,7 @@ func (w *world) expires() {
 	set(gateText(fmt.Sprintf("  - {namespaces: [%s], reason: a move, expires: %q}\n", w.ns, end.Format(time.RFC3339))))
 	w.t.Cleanup(func() { set(gateText("")) })
 	mine := create(configMap("mine", "1")).dry()
-	await(w.t, "the exclusion", time.Until(end), func() error { return mine.do(admin, w.ns) })
+	server.Await(w.t, "the exclusion", time.Until(end), func() error { return mine.do(admin, w.ns) })
 	time.Sleep(time.Until(end.Add(20 * time.Millisecond)))
 	w.play(&naive{mistake: "an exclusion is for ever", excuse: func(r *review) bool { return r.name() == "mine" }},
 		attack{name: "an exclusion that has expired", calls: []call{create(configMap("mine", "1"))}, want: "NotInGit", says: "ConfigMap $NS/mine is not in Git"})
@@ -173,9 +174,9 @@ func TestPeerRawBytes(t *testing.T) {
 	for _, what := range []string{"a header of no use", "spaces in a name", "another zone", "more of the message", "a message cut short"} {
 		w.garnished("odd", garnish[what], w.lab.signer, true)
 		odd := create(configMap("odd", "evil")).dry()
-		await(t, "an odd commit, signed as it is: "+what, 20*time.Second, func() error { return odd.do(w.lab.client(whoIs("cluster-admin")), w.ns) })
+		server.Await(t, "an odd commit, signed as it is: "+what, 20*time.Second, func() error { return odd.do(w.lab.client(whoIs("cluster-admin")), w.ns) })
 		w.lab.commit(t, nil, w.ns+"/odd.yaml")
-		await(t, "its end", 20*time.Second, func() error {
+		server.Await(t, "its end", 20*time.Second, func() error {
 			if err := odd.do(w.lab.client(whoIs("cluster-admin")), w.ns); !refusedByGate(err) {
 				return orAdmitted(err)
 			}

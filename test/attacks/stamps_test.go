@@ -8,6 +8,8 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/gitward/gitward/test/server"
 )
 
 // stamped counts for a naive webhook that believes what an annotation says of
@@ -162,10 +164,10 @@ func (w *world) place(text string) {
 	w.t.Helper()
 	admin, file := w.lab.client(whoIs("system:masters")), "cluster/"+objectOf(text).GetName()+".yaml"
 	w.lab.commit(w.t, map[string]string{file: text})
-	await(w.t, file, 20*time.Second, func() error { return w.lab.apply(text) })
+	server.Await(w.t, file, 20*time.Second, func() error { return w.lab.apply(text) })
 	w.t.Cleanup(func() {
 		w.lab.commit(w.t, nil, file)
-		await(w.t, "the end of "+file, 20*time.Second, func() error { return remove(itself(text)).do(admin, "") })
+		server.Await(w.t, "the end of "+file, 20*time.Second, func() error { return remove(itself(text)).do(admin, "") })
 	})
 }
 

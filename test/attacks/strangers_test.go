@@ -94,7 +94,7 @@ func TestS36(t *testing.T) {
 		t.Errorf("strangers left %d records", lines)
 	}
 	for apple, allowed := range map[string]bool{"1": true, "2": false} {
-		await(t, "a verdict for the API server", 30*time.Second, func() error {
+		server.Await(t, "a verdict for the API server", 30*time.Second, func() error {
 			r, err := knock(g.url()+"/validate", g.ca, &mine, guess(apple))
 			if err == nil && r.Allowed != allowed {
 				err = fmt.Errorf("%q is answered %+v", apple, r)
@@ -143,7 +143,7 @@ func TestS37(t *testing.T) {
 	wg.Wait()
 	took := time.Since(started).Seconds()
 	lines, bytes := 0, 0
-	await(t, "the record of the flood", 30*time.Second, func() error {
+	server.Await(t, "the record of the flood", 30*time.Second, func() error {
 		lines, bytes = w.lab.gitward.size(t)
 		lines, bytes = lines-linesBefore, bytes-bytesBefore
 		if n := w.lab.gitward.deniedSince(t, linesBefore); n < denied.Load() {

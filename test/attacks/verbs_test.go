@@ -8,6 +8,7 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 
 	"github.com/gitward/gitward/gate"
+	"github.com/gitward/gitward/test/server"
 )
 
 const (
@@ -161,12 +162,12 @@ func (w *world) partly() {
 	}
 	w.commit(files)
 	for _, name := range undeclared {
-		await(w.t, name, 20*time.Second, func() error { return create(files[name+".yaml"]).do(admin, w.ns) })
+		server.Await(w.t, name, 20*time.Second, func() error { return create(files[name+".yaml"]).do(admin, w.ns) })
 		delete(w.files, name+".yaml")
 	}
 	w.lab.commit(w.t, nil, paths...)
 	gone := remove(inCore + "configmaps/a-gone").dry()
-	await(w.t, "Git's having forgotten them", 20*time.Second, func() error { return gone.do(admin, w.ns) })
+	server.Await(w.t, "Git's having forgotten them", 20*time.Second, func() error { return gone.do(admin, w.ns) })
 	err := remove(inCore+"configmaps").do(w.lab.client(whoIs("namespace editor")), w.ns)
 	if !refusedByGate(err) {
 		w.t.Errorf("deletecollection of what is declared in part: %v", orAdmitted(err))

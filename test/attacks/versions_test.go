@@ -12,6 +12,8 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/client-go/discovery"
+
+	"github.com/gitward/gitward/test/server"
 )
 
 // TestS4 says the same in another version of the API, and something else in
@@ -131,7 +133,7 @@ func (w *world) admittedDry() {
 	next := configMap("banana", "2")
 	w.commit(map[string]string{"banana.yaml": next})
 	edit := apply(inCore+"configmaps/banana", next).dry()
-	await(w.t, "an edit of Git's by dry run", 20*time.Second, func() error { return edit.do(admin, w.ns) })
+	server.Await(w.t, "an edit of Git's by dry run", 20*time.Second, func() error { return edit.do(admin, w.ns) })
 	if err := create(configMap("late", "1")).dry().do(admin, w.ns); err != nil {
 		w.t.Errorf("a creation of Git's by dry run: %v", err)
 	}

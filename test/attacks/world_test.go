@@ -12,6 +12,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/gitward/gitward/test/server"
 )
 
 // world is what one test plays in: the same objects in a namespace that the
@@ -55,7 +57,7 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: eddy}]
 		w.bring(ns)
 	}
 	for _, ns := range []string{w.ns, w.naive} {
-		await(t, "the ServiceAccount default in "+ns, 30*time.Second, func() error {
+		server.Await(t, "the ServiceAccount default in "+ns, 30*time.Second, func() error {
 			_, err := w.lab.kube.CoreV1().ServiceAccounts(ns).Get(context.Background(), "default", metav1.GetOptions{})
 			return err
 		})

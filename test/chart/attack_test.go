@@ -35,6 +35,7 @@ import (
 
 	"github.com/gitward/gitward/test/controlplane"
 	"github.com/gitward/gitward/test/install"
+	"github.com/gitward/gitward/test/server"
 )
 
 const (
@@ -131,7 +132,7 @@ func TestGuardAttacks(t *testing.T) {
 	must(admin.CoordinationV1().Leases("team").Create(ctx, &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "old", Annotations: stamped}}, metav1.CreateOptions{}))
 	must(admin.CoreV1().Nodes().Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "declared", Annotations: stamped}}, metav1.CreateOptions{}))
 	var pod *corev1.Pod
-	await(t, "a Pod of Gitward's", time.Minute, func() error {
+	server.Await(t, "a Pod of Gitward's", time.Minute, func() error {
 		list, err := admin.CoreV1().Pods(install.Namespace).List(ctx, metav1.ListOptions{})
 		if err == nil && len(list.Items) == 0 {
 			err = fmt.Errorf("none yet")
@@ -154,7 +155,7 @@ func TestGuardAttacks(t *testing.T) {
 			create(t, client, o)
 		}
 	}
-	await(t, "the policies", time.Minute, func() error {
+	server.Await(t, "the policies", time.Minute, func() error {
 		for _, d := range deedsAgainst() {
 			if err := d.do(admin); !byGuard(err) {
 				return fmt.Errorf("%s: %v", d.name, err)
@@ -384,7 +385,7 @@ func attacksOfRobots(t *testing.T, plane *controlplane.ControlPlane, admin *kube
 	certificate := `{"apiVersion":"cert-manager.io/v1","kind":"Certificate","metadata":{"name":"gitward"},"spec":{"secretName":"gitward-tls","issuerRef":{"name":"gitward"}}}`
 	ask := `{"apiVersion":"cert-manager.io/v1","kind":"CertificateRequest","metadata":{"name":"gitward-1"},"spec":{"request":"` +
 		base64.StdEncoding.EncodeToString(signingRequest()) + `","issuerRef":{"name":"gitward"}}}`
-	await(t, "cert-manager's kinds", time.Minute, func() error {
+	server.Await(t, "cert-manager's kinds", time.Minute, func() error {
 		err := post("certificates", certificate, false)(admin)
 		if apierrors.IsAlreadyExists(err) {
 			err = nil
@@ -471,7 +472,7 @@ func dead(t *testing.T, admin *kubernetes.Clientset, name string, conditions []a
 	} else {
 		must(configurations.Create(ctx, judge, metav1.CreateOptions{}))
 	}
-	await(t, "the webhook", time.Minute, func() error {
+	server.Await(t, "the webhook", time.Minute, func() error {
 		_, err := admin.CoreV1().ConfigMaps("default").Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "x"}}, metav1.CreateOptions{DryRun: dry})
 		if !unanswered(err) || !strings.Contains(err.Error(), `"`+name+`"`) {
 			return fmt.Errorf("the answer is %v", err)
@@ -514,7 +515,7 @@ func TestNamesPutOn(t *testing.T) {
 		Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels},
 			Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "a", Image: "a"}}}}}}, metav1.CreateOptions{}))
 	dns := func(other types.UID) (pod *corev1.Pod) {
-		await(t, "a Pod of the Deployment", time.Minute, func() error {
+		server.Await(t, "a Pod of the Deployment", time.Minute, func() error {
 			list, err := admin.CoreV1().Pods("kube-system").List(ctx, metav1.ListOptions{LabelSelector: "app=dns"})
 			if err != nil {
 				return err
@@ -679,7 +680,7 @@ func TestBootstrap(t *testing.T) {
 	if err := plane.RestartAPIServer(ctx); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "what the API server makes", 30*time.Second, func() error {
+	server.Await(t, "what the API server makes", 30*time.Second, func() error {
 		if after := all(); !slices.Equal(after, before) {
 			return fmt.Errorf("%d of %d are there", len(after), len(before))
 		}

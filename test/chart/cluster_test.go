@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -38,13 +37,6 @@ import (
 	"github.com/gitward/gitward/test/server"
 )
 
-func freePort(t testing.TB) int {
-	t.Helper()
-	l := must(net.Listen("tcp", "127.0.0.1:0"))
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 // TestInstall: `gitward install` puts the whole chart into a real cluster, twice;
 // with the rights that the chart gives it becomes ready; its webhooks are asked
 // and answer; its Pods are admitted where Pod security is restricted.
@@ -55,7 +47,7 @@ func TestInstall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := freePort(t)
+	port := server.FreePort(t)
 	values := map[string]any{"replicas": 1, "webhooks": map[string]any{"url": fmt.Sprintf("https://127.0.0.1:%d", port)},
 		"certs": map[string]any{"caBundle": string(ca), "cert": string(cert), "key": string(key)}, "guard": map[string]any{"groups": []any{"system:masters"}}}
 	write(t, filepath.Join(dir, "values.yaml"), must(yaml.Marshal(values)))
@@ -90,7 +82,7 @@ func TestInstall(t *testing.T) {
 	if _, err := own.Get(context.Background(), "kube-root-ca.crt", metav1.GetOptions{}); err == nil || !atRBAC(err) {
 		t.Errorf("Gitward reads any ConfigMap: %v", err)
 	}
-	await(t, "a Pod that is restricted", time.Minute, func() error {
+	server.Await(t, "a Pod that is restricted", time.Minute, func() error {
 		pods, err := kube.CoreV1().Pods(install.Namespace).List(context.Background(), metav1.ListOptions{})
 		if err == nil && len(pods.Items) == 0 {
 			err = fmt.Errorf("no Pod yet: %v", replicaSetSays(kube))
@@ -117,7 +109,7 @@ func asked(t *testing.T, plane *controlplane.ControlPlane, kube *kubernetes.Clie
 	gate := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "gitward.dev/v1alpha1", "kind": "Gate", "metadata": map[string]any{"name": "default"},
 		"spec": map[string]any{"action": "Deny", "origins": []any{map[string]any{"name": "none"}}}}}
 	must(client.Resource(schema.GroupVersionResource{Group: "gitward.dev", Version: "v1alpha1", Resource: "gates"}).Create(context.Background(), gate, metav1.CreateOptions{}))
-	await(t, "a refusal", 30*time.Second, func() error {
+	server.Await(t, "a refusal", 30*time.Second, func() error {
 		err := kube.CoreV1().RESTClient().Post().Namespace("default").Resource("configmaps").MaxRetries(0).Param("dryRun", "All").
 			Body([]byte(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"}}`)).Do(context.Background()).Error()
 		if err == nil || !strings.Contains(err.Error(), `admission webhook "`+install.Judge+`" denied the request`) {
@@ -163,7 +155,7 @@ func tokenOf(t *testing.T, config *rest.Config, namespace, name string) string {
 func serve(t *testing.T, plane *controlplane.ControlPlane, dir string, port int) {
 	t.Helper()
 	logs := must(os.Create(filepath.Join(dir, "log")))
-	health := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	health := fmt.Sprintf("127.0.0.1:%d", server.FreePort(t))
 	c := exec.Command(server.Build(t), "serve", "--kubeconfig", kubeconfigOf(t, plane, install.Namespace, "gitward", dir), "--state-dir", filepath.Join(dir, "state"),
 		"--listen", fmt.Sprintf("127.0.0.1:%d", port), "--health-listen", health, "--namespace", install.Namespace, "--records", filepath.Join(dir, "records"),
 		"--tls-cert-file", filepath.Join(dir, "tls.crt"), "--tls-key-file", filepath.Join(dir, "tls.key"))
@@ -179,7 +171,7 @@ func serve(t *testing.T, plane *controlplane.ControlPlane, dir string, port int)
 			t.Logf("gitward says\n%s", data[max(0, len(data)-3000):])
 		}
 	})
-	await(t, "a Gitward that is ready", 30*time.Second, func() error {
+	server.Await(t, "a Gitward that is ready", 30*time.Second, func() error {
 		resp, err := http.Get("http://" + health + "/readyz")
 		if err != nil {
 			return err
@@ -262,7 +254,7 @@ func TestCertManagerCRDs(t *testing.T) {
 		o.SetNamespace("default")
 		gvr := o.GroupVersionKind().GroupVersion().WithResource(strings.ToLower(o.GetKind()) + "s")
 		data := must(json.Marshal(o.Object))
-		await(t, o.GetKind(), 30*time.Second, func() error {
+		server.Await(t, o.GetKind(), 30*time.Second, func() error {
 			_, err := client.Resource(gvr).Namespace("default").Patch(ctx, o.GetName(), types.ApplyPatchType, data,
 				metav1.PatchOptions{FieldManager: "test", FieldValidation: "Strict", DryRun: dry})
 			return err
@@ -369,7 +361,7 @@ func TestStatic(t *testing.T) {
 			[]byte(`{"metadata":{"annotations":{"gitward.dev/commit":"1"}}}`), metav1.PatchOptions{DryRun: dry}, "status")
 		return err
 	}
-	await(t, "a stamp that is only audited", 30*time.Second, func() error { return forge(kube) })
+	server.Await(t, "a stamp that is only audited", 30*time.Second, func() error { return forge(kube) })
 	possible := map[string]map[string]bool{}
 	for who, config := range people {
 		possible[who] = map[string]bool{}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/gitward/gitward/test/controlplane"
 	"github.com/gitward/gitward/test/install"
+	"github.com/gitward/gitward/test/server"
 )
 
 const (
@@ -170,7 +171,7 @@ func applyGuard(t testing.TB, plane *controlplane.ControlPlane, users ...string)
 	}
 	admin := must(kubernetes.NewForConfig(plane.RESTConfig(controlplane.Admin)))
 	probes := deedsAgainst()
-	await(t, "the policies", time.Minute, func() error {
+	server.Await(t, "the policies", time.Minute, func() error {
 		for _, d := range probes {
 			if err := d.do(admin); err == nil || !strings.Contains(err.Error(), "ValidatingAdmissionPolicy") {
 				return fmt.Errorf("%s: %v", d.name, err)
@@ -178,19 +179,6 @@ func applyGuard(t testing.TB, plane *controlplane.ControlPlane, users ...string)
 		}
 		return nil
 	})
-}
-
-func await(t testing.TB, what string, limit time.Duration, ready func() error) {
-	t.Helper()
-	for deadline := time.Now().Add(limit); ; time.Sleep(200 * time.Millisecond) {
-		err := ready()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %v: %v", what, limit, err)
-		}
-	}
 }
 
 // deedsAgainst are all dry runs: they are judged like real ones, and leave what

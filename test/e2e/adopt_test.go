@@ -84,7 +84,7 @@ func TestAdopt(t *testing.T) {
 		return err
 	}
 	l.createWebhooks()
-	await(t, "the webhooks", 30*time.Second, probe)
+	server.Await(t, "the webhooks", 30*time.Second, probe)
 
 	operator := must(kubernetes.NewForConfig(asAccount(l.plane.RESTConfig(controlplane.Admin), ns, "operator")))
 	owned := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "made", OwnerReferences: []metav1.OwnerReference{{APIVersion: "example.org/v1", Kind: "Database",
@@ -92,7 +92,7 @@ func TestAdopt(t *testing.T) {
 	must(operator.CoreV1().Secrets(ns).Create(context.Background(), owned, metav1.CreateOptions{}))
 	l.check(l.apply(configMap(ns, "by-hand", "1")))
 
-	await(t, "what is learned", 70*time.Second, func() error {
+	server.Await(t, "what is learned", 70*time.Second, func() error {
 		if s := l.gateStatus("default"); len(s.Learned) < 2 {
 			return fmt.Errorf("it has learned %+v", s.Learned)
 		}
@@ -136,7 +136,7 @@ func (l *lab) warns(ns string) {
 	config := l.plane.RESTConfig(controlplane.Admin)
 	config.WarningHandler = w
 	kube := must(kubernetes.NewForConfig(config))
-	await(l.t, "a warning", 20*time.Second, func() error {
+	server.Await(l.t, "a warning", 20*time.Second, func() error {
 		_, err := kube.CoreV1().ConfigMaps(ns).Create(context.Background(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "warned-"}}, metav1.CreateOptions{})
 		if err != nil {
 			return err
@@ -212,7 +212,7 @@ func TestBreakGlass(t *testing.T) {
 	expect(t, "another object", edit(on, "other", "2", ""), "differs from Git")
 	expect(t, "a deletion without", on.CoreV1().ConfigMaps(ns).Delete(context.Background(), "other", metav1.DeleteOptions{}), "is still in Git")
 
-	await(t, "the debt", 20*time.Second, func() error {
+	server.Await(t, "the debt", 20*time.Second, func() error {
 		if s := l.gateStatus("default"); len(s.BreakGlass) != 1 || s.BreakGlass[0].Name != "prices" || s.BreakGlass[0].User != "grace" {
 			return fmt.Errorf("it owes %+v", s.BreakGlass)
 		}
@@ -231,7 +231,7 @@ func TestBreakGlass(t *testing.T) {
 	// A restart forgets nothing.
 	l.gitward.kill()
 	l.gitward.start()
-	await(t, "the restarted Gitward", 20*time.Second, func() error { return edit(on, "prices", "3", "") })
+	server.Await(t, "the restarted Gitward", 20*time.Second, func() error { return edit(on, "prices", "3", "") })
 	time.Sleep(max(0, 26*time.Second-time.Since(l.gateStatus("default").BreakGlass[0].Since.Time)))
 	expect(t, "after its time", edit(on, "prices", "5", ""), "it ended at")
 	expect(t, "a new reason", edit(on, "prices", "5", "INC-2 again"), "")
@@ -240,7 +240,7 @@ func TestBreakGlass(t *testing.T) {
 	files["a.yaml"] = configMap(ns, "prices", "5")
 	l.awaitAccepted(l.commit(files))
 	l.check(l.apply(files["a.yaml"]))
-	await(t, "the debt's end", 60*time.Second, func() error {
+	server.Await(t, "the debt's end", 60*time.Second, func() error {
 		if s := l.gateStatus("default"); len(s.BreakGlass) != 0 {
 			return fmt.Errorf("it owes %+v", s.BreakGlass)
 		}
@@ -266,7 +266,7 @@ func TestBreakGlass(t *testing.T) {
 	_, err = l.dynamic.Resource(v1alpha1.GroupVersion.WithResource("gates")).Patch(context.Background(), "default", types.MergePatchType,
 		[]byte(`{"spec":{"breakGlass":{"reasonPattern":"INC-("}}}`), metav1.PatchOptions{})
 	l.check(err)
-	await(t, "the Gate's condition", 20*time.Second, func() error {
+	server.Await(t, "the Gate's condition", 20*time.Second, func() error {
 		s := l.gateStatus("default")
 		if c := meta.FindStatusCondition(s.Conditions, "Ready"); c == nil || c.Reason != "ReasonPatternInvalid" {
 			return fmt.Errorf("it is %+v", c)

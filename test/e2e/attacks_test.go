@@ -27,6 +27,7 @@ import (
 	"github.com/gitward/gitward/api/v1alpha1"
 	"github.com/gitward/gitward/test/controlplane"
 	"github.com/gitward/gitward/test/gitserver"
+	"github.com/gitward/gitward/test/server"
 )
 
 // mallory is a cluster administrator with a grudge.
@@ -423,7 +424,7 @@ func TestForcePush(t *testing.T) {
 	l.check(l.repo.SetRef(gitserver.MainRef, first))
 	forced := l.commit(map[string]string{"a.yaml": configMap(ns, "a", "3")}) // signed by a trusted key, beside the accepted one
 	var status v1alpha1.OriginStatus
-	await(t, "the Origin to notice", 30*time.Second, func() (err error) {
+	server.Await(t, "the Origin to notice", 30*time.Second, func() (err error) {
 		if status, err = l.originStatus(); err == nil && (len(status.Conditions) == 0 || status.Conditions[0].Reason != "Frozen") {
 			err = fmt.Errorf("the status is %+v", status)
 		}

@@ -24,6 +24,7 @@ import (
 	"github.com/gitward/gitward/gate"
 	"github.com/gitward/gitward/test/controlplane"
 	"github.com/gitward/gitward/test/install"
+	"github.com/gitward/gitward/test/server"
 )
 
 const (
@@ -100,13 +101,13 @@ func TestLiveCluster(t *testing.T) {
 	defer stop()
 
 	l.applyFiles(files)
-	await(t, "the workloads", 2*time.Minute, func() error { return l.counts(ns, map[string]int{"web": 2, "db": 2, "agent": 1, "old": 1}) })
-	await(t, "the jobs", time.Minute, func() error { return l.jobsDone(ns, "once", "each") })
-	await(t, "the claims", time.Minute, func() error { return l.claimsBound(ns, "box", "data-db-0", "data-db-1") })
-	await(t, "the aggregated role", 30*time.Second, func() error { return l.aggregated(ns + "-all") })
-	await(t, "the endpoints", time.Minute, func() error { return l.endpoints(ns, "web", 2) })
-	await(t, "the account's token", 30*time.Second, func() error { return l.hasToken(ns, "ci") })
-	await(t, "the finalizer of a class", 30*time.Second, func() error {
+	server.Await(t, "the workloads", 2*time.Minute, func() error { return l.counts(ns, map[string]int{"web": 2, "db": 2, "agent": 1, "old": 1}) })
+	server.Await(t, "the jobs", time.Minute, func() error { return l.jobsDone(ns, "once", "each") })
+	server.Await(t, "the claims", time.Minute, func() error { return l.claimsBound(ns, "box", "data-db-0", "data-db-1") })
+	server.Await(t, "the aggregated role", 30*time.Second, func() error { return l.aggregated(ns + "-all") })
+	server.Await(t, "the endpoints", time.Minute, func() error { return l.endpoints(ns, "web", 2) })
+	server.Await(t, "the account's token", 30*time.Second, func() error { return l.hasToken(ns, "ci") })
+	server.Await(t, "the finalizer of a class", 30*time.Second, func() error {
 		class, err := l.kube.StorageV1().VolumeAttributesClasses().Get(context.Background(), ns+"-fast", metav1.GetOptions{})
 		if err == nil && len(class.Finalizers) == 0 {
 			err = errors.New("it has none")
@@ -122,7 +123,7 @@ func TestLiveCluster(t *testing.T) {
 	tip = l.commit(files)
 	l.awaitAccepted(tip)
 	l.applyFiles(files)
-	await(t, "the rollout", 2*time.Minute, func() error {
+	server.Await(t, "the rollout", 2*time.Minute, func() error {
 		for _, app := range []string{"web", "db", "agent"} {
 			if err := l.images(ns, app, "registry.example.org/"+app+":2"); err != nil {
 				return err
@@ -130,7 +131,7 @@ func TestLiveCluster(t *testing.T) {
 		}
 		return l.counts(ns, map[string]int{"web": 2, "db": 2, "agent": 1})
 	})
-	await(t, "the CronJob", 100*time.Second, func() error { return l.cronRan(ns, "tick") })
+	server.Await(t, "the CronJob", 100*time.Second, func() error { return l.cronRan(ns, "tick") })
 
 	// Pruning: a Deployment goes with its parts in the background, a StatefulSet
 	// in the foreground.
@@ -141,12 +142,12 @@ func TestLiveCluster(t *testing.T) {
 	background, foreground := metav1.DeletePropagationBackground, metav1.DeletePropagationForeground
 	l.check(l.kube.AppsV1().Deployments(ns).Delete(context.Background(), "web", metav1.DeleteOptions{PropagationPolicy: &background}))
 	l.check(l.kube.AppsV1().StatefulSets(ns).Delete(context.Background(), "db", metav1.DeleteOptions{PropagationPolicy: &foreground}))
-	await(t, "garbage collection", 2*time.Minute, func() error { return l.counts(ns, map[string]int{"web": 0, "db": 0, "agent": 1}) })
+	server.Await(t, "garbage collection", 2*time.Minute, func() error { return l.counts(ns, map[string]int{"web": 0, "db": 0, "agent": 1}) })
 
 	// The namespace, with all that is in it; and a class that is protected.
 	l.awaitAccepted(l.commit(nil, slices.Collect(maps.Keys(files))...))
 	l.check(l.kube.StorageV1().VolumeAttributesClasses().Delete(context.Background(), ns+"-fast", metav1.DeleteOptions{}))
-	await(t, "the end of the class", time.Minute, func() error {
+	server.Await(t, "the end of the class", time.Minute, func() error {
 		_, err := l.kube.StorageV1().VolumeAttributesClasses().Get(context.Background(), ns+"-fast", metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return nil
@@ -154,7 +155,7 @@ func TestLiveCluster(t *testing.T) {
 		return fmt.Errorf("it is still there: %v", err)
 	})
 	l.check(l.kube.CoreV1().Namespaces().Delete(context.Background(), ns, metav1.DeleteOptions{}))
-	await(t, "the end of the namespace", 2*time.Minute, func() error {
+	server.Await(t, "the end of the namespace", 2*time.Minute, func() error {
 		_, err := l.kube.CoreV1().Namespaces().Get(context.Background(), ns, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return nil
@@ -413,7 +414,7 @@ func (h *hands) work() (stop func()) {
 // ready reports the Node ready, as a kubelet does.
 func (h *hands) ready(ctx context.Context) {
 	h.l.t.Helper()
-	await(h.l.t, "the Node", 30*time.Second, func() error {
+	server.Await(h.l.t, "the Node", 30*time.Second, func() error {
 		n, err := h.kubelet.CoreV1().Nodes().Get(ctx, "n1", metav1.GetOptions{})
 		if err != nil {
 			return err

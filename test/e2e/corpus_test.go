@@ -31,6 +31,7 @@ import (
 	"github.com/gitward/gitward/gitindex/render"
 	"github.com/gitward/gitward/test/controlplane"
 	"github.com/gitward/gitward/test/gitserver"
+	"github.com/gitward/gitward/test/server"
 )
 
 // declaration is one object in one file of the corpus.
@@ -440,7 +441,7 @@ func (c *corpus) awaitKinds(crds []*declaration) {
 		versions, _, _ := unstructured.NestedSlice(u.Object, "spec", "versions")
 		for _, v := range versions {
 			version := v.(map[string]any)["name"].(string)
-			await(c.t, d.ref.Name, 20*time.Second, func() error {
+			server.Await(c.t, d.ref.Name, 20*time.Second, func() error {
 				_, err := c.dynamic.Resource(schema.GroupVersionResource{Group: group, Version: version, Resource: plural}).
 					List(context.Background(), metav1.ListOptions{Limit: 1})
 				return err

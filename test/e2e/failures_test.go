@@ -40,6 +40,7 @@ import (
 	"github.com/gitward/gitward/gate"
 	"github.com/gitward/gitward/test/controlplane"
 	"github.com/gitward/gitward/test/install"
+	"github.com/gitward/gitward/test/server"
 	"github.com/gitward/gitward/webhook"
 	"github.com/gitward/gitward/webhook/registration"
 )
@@ -94,7 +95,7 @@ func TestF1AllDead(t *testing.T) {
 	}
 	started := time.Now()
 	l.gitward.start()
-	await(t, "a right answer", 30*time.Second, func() error { return l.apply(configMap(ns, "c-99-99", "1")) })
+	server.Await(t, "a right answer", 30*time.Second, func() error { return l.apply(configMap(ns, "c-99-99", "1")) })
 	took := time.Since(started)
 	if took > 15*time.Second { // the promise is 5 s, of a machine that does nothing else
 		t.Errorf("the first right decision came %v after the restart", took)
@@ -243,7 +244,7 @@ func TestF3OwnNamespace(t *testing.T) {
 	_, err := l.kube.AppsV1().Deployments(systemNamespace).Create(context.Background(), &d, metav1.CreateOptions{})
 	l.check(err)
 	started := time.Now()
-	await(t, "Gitward's own Pods", time.Minute, func() error {
+	server.Await(t, "Gitward's own Pods", time.Minute, func() error {
 		pods, err := l.kube.CoreV1().Pods(systemNamespace).List(context.Background(), metav1.ListOptions{})
 		if err == nil && len(pods.Items) != 2 {
 			err = fmt.Errorf("%d Pods", len(pods.Items))
@@ -253,7 +254,7 @@ func TestF3OwnNamespace(t *testing.T) {
 	took := time.Since(started)
 	evil := l.client(mallory, rest.ImpersonationConfig{})
 	tries := 0
-	await(t, "the guard", time.Minute, func() error {
+	server.Await(t, "the guard", time.Minute, func() error {
 		_, err := evil.CoreV1().Secrets(systemNamespace).Create(context.Background(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "probe"}}, metav1.CreateOptions{DryRun: dryRun})
 		if err == nil {
 			return errors.New("it lets others write")
@@ -280,7 +281,7 @@ func (l *lab) setGatedDead() {
 	l.t.Helper()
 	l.gitward.kill()
 	l.createWebhooks()
-	await(l.t, "the webhooks", 30*time.Second, func() error {
+	server.Await(l.t, "the webhooks", 30*time.Second, func() error {
 		_, err := l.kube.CoreV1().ConfigMaps("default").Create(context.Background(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "probe"}}, metav1.CreateOptions{DryRun: dryRun})
 		if err == nil || !strings.Contains(err.Error(), "failed calling webhook") {
 			return fmt.Errorf("the answer is %v", err)
@@ -316,15 +317,15 @@ func TestF4ColdStart(t *testing.T) {
 	l.setGatedDead()
 	missing := restart()
 	for _, name := range []string{"system:node-bootstrapper", "system:heapster"} {
-		await(t, name, 30*time.Second, func() error {
+		server.Await(t, name, 30*time.Second, func() error {
 			_, err := l.kube.RbacV1().ClusterRoles().Get(ctx, name, metav1.GetOptions{})
 			return err
 		})
 	}
-	await(t, "the flow schema", 30*time.Second, func() error {
+	server.Await(t, "the flow schema", 30*time.Second, func() error {
 		return second(l.kube.FlowcontrolV1().FlowSchemas().Get(ctx, "service-accounts", metav1.GetOptions{}))
 	})
-	await(t, "the priority level", 30*time.Second, func() error {
+	server.Await(t, "the priority level", 30*time.Second, func() error {
 		_, err := l.kube.FlowcontrolV1().PriorityLevelConfigurations().Get(ctx, "workload-low", metav1.GetOptions{})
 		return err
 	})
@@ -341,7 +342,7 @@ func (l *lab) gated(bool) {
 	registration := l.kube.AdmissionregistrationV1()
 	l.check(registration.ValidatingWebhookConfigurations().Delete(context.Background(), install.Judge, metav1.DeleteOptions{}))
 	l.check(registration.MutatingWebhookConfigurations().Delete(context.Background(), install.Annotator, metav1.DeleteOptions{}))
-	await(l.t, "no webhooks", 30*time.Second, func() error {
+	server.Await(l.t, "no webhooks", 30*time.Second, func() error {
 		_, err := l.kube.CoreV1().ConfigMaps("default").Create(context.Background(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "probe"}}, metav1.CreateOptions{DryRun: dryRun})
 		return err
 	})
@@ -437,7 +438,7 @@ func TestF15Memory(t *testing.T) {
 	// How many of them there was room for is the machine's doing. For one there is,
 	// and the room comes back.
 	over := time.Now()
-	await(t, "a decision about one such review alone", 30*time.Second, func() error {
+	server.Await(t, "a decision about one such review alone", 30*time.Second, func() error {
 		r, err := d.ask(review("alone", "memory", big))
 		switch {
 		case err != nil:
@@ -460,7 +461,7 @@ func TestF15Memory(t *testing.T) {
 	started := time.Now()
 	l.gitward.start()
 	good := `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"prices","namespace":"memory"},"data":{"apple":"1"}}`
-	await(t, "a right answer", 20*time.Second, func() error {
+	server.Await(t, "a right answer", 20*time.Second, func() error {
 		r, err := d.ask(review("again", "memory", good))
 		if err == nil && !r.Allowed {
 			err = fmt.Errorf("refused: %v", r.Result)
@@ -625,7 +626,7 @@ func listen(port int) (net.Listener, error) {
 func (l *lab) setGatedBy(ok func(error) bool) {
 	l.t.Helper()
 	l.createWebhooks()
-	await(l.t, "the webhooks", 30*time.Second, func() error {
+	server.Await(l.t, "the webhooks", 30*time.Second, func() error {
 		if err := l.apply(configMap("default", "probe", "1")); !ok(err) {
 			return fmt.Errorf("the answer is %v", err)
 		}
@@ -655,7 +656,7 @@ func TestF23Removed(t *testing.T) {
 		_ = l.kube.CoreV1().ConfigMaps(systemNamespace).Delete(ctx, registration.ConfigMap, metav1.DeleteOptions{})
 	}()
 	l.setGated(true)
-	await(t, "the adoption", time.Minute, func() error {
+	server.Await(t, "the adoption", time.Minute, func() error {
 		_, err := l.kube.CoreV1().ConfigMaps(systemNamespace).Get(ctx, registration.ConfigMap, metav1.GetOptions{})
 		return err
 	})
@@ -667,7 +668,7 @@ func TestF23Removed(t *testing.T) {
 	want := map[string]bool{}
 	for i := range writes {
 		name := fmt.Sprintf("slipped-%02d", i)
-		await(t, name, 30*time.Second, func() error {
+		server.Await(t, name, 30*time.Second, func() error {
 			_, err := l.kube.CoreV1().ConfigMaps("removed").Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
 			return err
 		})
@@ -675,13 +676,13 @@ func TestF23Removed(t *testing.T) {
 	}
 	l.check(process.Signal(syscall.SIGCONT))
 	began := time.Now()
-	await(t, "the configuration", 10*time.Second, func() error {
+	server.Await(t, "the configuration", 10*time.Second, func() error {
 		_, err := judges.Get(ctx, install.Judge, metav1.GetOptions{})
 		return err
 	})
 	back := time.Since(began)
 	var gap audit.GapRecord
-	await(t, "the record of the gap", time.Minute, func() error {
+	server.Await(t, "the record of the gap", time.Minute, func() error {
 		data, err := os.ReadFile(l.gitward.records)
 		if err != nil {
 			return err
@@ -703,7 +704,7 @@ func TestF23Removed(t *testing.T) {
 	if len(want) > 0 || !gap.Restored || gap.What != "deleted" || gap.Incomplete != "" || gap.More > 0 {
 		t.Errorf("the gap %+v lacks %v", gap, want)
 	}
-	await(t, "a refusal again", 10*time.Second, func() error {
+	server.Await(t, "a refusal again", 10*time.Second, func() error {
 		_, err := l.kube.CoreV1().ConfigMaps("removed").Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "more"}}, metav1.CreateOptions{DryRun: dryRun})
 		if err == nil {
 			return errors.New("it passes")

@@ -107,22 +107,6 @@ func (l *lab) check(err error) {
 	}
 }
 
-// await polls until ready returns nil.
-func await(t testing.TB, what string, limit time.Duration, ready func() error) {
-	t.Helper()
-	deadline := time.Now().Add(limit)
-	for {
-		err := ready()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %v: %v", what, limit, err)
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-}
-
 func (l *lab) ensureNamespace(name string) {
 	l.t.Helper()
 	_, err := l.kube.CoreV1().Namespaces().Create(context.Background(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
@@ -152,7 +136,7 @@ func (l *lab) installCRD(crd *apiextensionsv1.CustomResourceDefinition) {
 func (l *lab) awaitCRD(name string) {
 	l.t.Helper()
 	client := l.dynamic.Resource(apiextensionsv1.SchemeGroupVersion.WithResource("customresourcedefinitions"))
-	await(l.t, "CRD "+name, 30*time.Second, func() error {
+	server.Await(l.t, "CRD "+name, 30*time.Second, func() error {
 		u, err := client.Get(context.Background(), name, metav1.GetOptions{})
 		if err != nil {
 			return err
@@ -221,7 +205,7 @@ func (l *lab) setGated(on bool) {
 	}
 	probe := request(l.kube, "POST", "configmaps", "default", "").VersionedParams(&metav1.CreateOptions{DryRun: dryRun}, metav1.ParameterCodec).
 		MaxRetries(0).Body([]byte(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"probe-that-is-in-no-repository"}}`))
-	await(l.t, fmt.Sprintf("the webhooks (%v)", on), 30*time.Second, func() error {
+	server.Await(l.t, fmt.Sprintf("the webhooks (%v)", on), 30*time.Second, func() error {
 		err := probe.Do(ctx).Error()
 		if refusedByGate(err) != on {
 			return fmt.Errorf("the answer is %v", err)
@@ -309,7 +293,7 @@ func (l *lab) installGate(name string, change func(*v1alpha1.Gate)) {
 	gates := l.dynamic.Resource(v1alpha1.GroupVersion.WithResource("gates"))
 	_, err := gates.Create(context.Background(), unstructuredOf(g), metav1.CreateOptions{})
 	l.check(err)
-	await(l.t, "Gate "+name, 20*time.Second, func() error {
+	server.Await(l.t, "Gate "+name, 20*time.Second, func() error {
 		u, err := gates.Get(context.Background(), name, metav1.GetOptions{})
 		if err != nil {
 			return err
@@ -336,7 +320,7 @@ func (l *lab) originStatus() (v1alpha1.OriginStatus, error) {
 func (l *lab) awaitAccepted(commit string) v1alpha1.OriginStatus {
 	l.t.Helper()
 	var status v1alpha1.OriginStatus
-	await(l.t, "acceptance of "+commit, 90*time.Second, func() (err error) {
+	server.Await(l.t, "acceptance of "+commit, 90*time.Second, func() (err error) {
 		if status, err = l.originStatus(); err == nil && status.AcceptedRevision != commit {
 			err = fmt.Errorf("the status is %+v", status)
 		}
@@ -352,7 +336,7 @@ func (l *lab) suspendOrigin() {
 	origins := l.dynamic.Resource(v1alpha1.GroupVersion.WithResource("origins"))
 	u, err := origins.Patch(context.Background(), origin, types.MergePatchType, []byte(`{"spec":{"suspend":true}}`), metav1.PatchOptions{})
 	l.check(err)
-	await(l.t, "suspension", 30*time.Second, func() error {
+	server.Await(l.t, "suspension", 30*time.Second, func() error {
 		status, err := l.originStatus()
 		if err == nil && status.ObservedGeneration != u.GetGeneration() {
 			err = fmt.Errorf("the status is %+v", status)
@@ -382,16 +366,9 @@ func newGitward(l *lab) *gitward {
 	l.ca = ca
 	l.check(os.WriteFile(g.certFile, cert, 0o600))
 	l.check(os.WriteFile(g.key, key, 0o600))
-	g.port, g.health = freePort(l.t), freePort(l.t)
+	g.port, g.health = server.FreePort(l.t), server.FreePort(l.t)
 	g.start()
 	return g
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	listener := must(net.Listen("tcp", "127.0.0.1:0"))
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
 }
 
 func (g *gitward) url() string { return fmt.Sprintf("https://127.0.0.1:%d", g.port) }
@@ -412,7 +389,7 @@ func (g *gitward) start() {
 	process, ended := g.process, make(chan struct{})
 	g.ended = ended
 	go func() { _ = process.Wait(); close(ended) }()
-	await(t, "gitward", 20*time.Second, func() error {
+	server.Await(t, "gitward", 20*time.Second, func() error {
 		select {
 		case <-ended:
 			t.Fatalf("gitward ended:\n%s", g.tail())

@@ -19,6 +19,7 @@ import (
 	"github.com/gitward/gitward/api/v1alpha1"
 	"github.com/gitward/gitward/gate"
 	"github.com/gitward/gitward/test/controlplane"
+	"github.com/gitward/gitward/test/server"
 )
 
 const databases = `apiVersion: apiextensions.k8s.io/v1
@@ -58,7 +59,7 @@ func TestOperator(t *testing.T) {
 	})
 	l.remap()
 	// The schema must have been seen here before anything of its kind can be told.
-	await(t, "the declared Database", 30*time.Second, func() error {
+	server.Await(t, "the declared Database", 30*time.Second, func() error {
 		return l.apply("apiVersion: operator.example.org/v1\nkind: Database\nmetadata: {name: main, namespace: " + ns + "}\nspec: {size: 3}\n")
 	})
 	db, err := l.dynamic.Resource(schema.GroupVersionResource{Group: "operator.example.org", Version: "v1", Resource: "databases"}).Namespace(ns).
@@ -71,7 +72,7 @@ func TestOperator(t *testing.T) {
 	}
 	ctx := context.Background()
 	var secret *corev1.Secret
-	await(t, "the operator's Secret", 30*time.Second, func() error {
+	server.Await(t, "the operator's Secret", 30*time.Second, func() error {
 		var err error
 		secret, err = operator.CoreV1().Secrets(ns).Create(ctx, made("main-password", db.GetUID()), metav1.CreateOptions{})
 		return err
@@ -135,7 +136,7 @@ func TestOperator(t *testing.T) {
 	_, err = l.dynamic.Resource(v1alpha1.GroupVersion.WithResource("gates")).Patch(ctx, "default", types.MergePatchType, []byte(`{"spec":{"derive":null}}`), metav1.PatchOptions{})
 	l.check(err)
 	l.setGated(true)
-	await(t, "the end of the rule", 20*time.Second, func() error {
+	server.Await(t, "the end of the rule", 20*time.Second, func() error {
 		_, err := operator.CoreV1().Secrets(ns).Create(ctx, made("late", db.GetUID()), metav1.CreateOptions{DryRun: dryRun})
 		if !refusedByGate(err) {
 			return fmt.Errorf("the answer is %v", err)

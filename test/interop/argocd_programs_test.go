@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gitward/gitward/test/interop/tools"
+	"github.com/gitward/gitward/test/server"
 )
 
 // prepare makes the three programs ready to start.
@@ -18,7 +19,7 @@ func (a *argo) prepare() {
 	if err != nil {
 		a.t.Fatal("redis-server is not installed: apt-get install redis-server")
 	}
-	cache, repos, metrics, metrics2 := freePort(a.t), freePort(a.t), freePort(a.t), freePort(a.t)
+	cache, repos, metrics, metrics2 := server.FreePort(a.t), server.FreePort(a.t), server.FreePort(a.t), server.FreePort(a.t)
 	a.redis = a.program("redis", redis, nil, "--port", fmt.Sprint(cache), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", a.dirOf("redis"))
 	a.redis.health = fmt.Sprintf("127.0.0.1:%d", cache)
 
@@ -52,7 +53,7 @@ func (a *argo) prepare() {
 // prepareSets makes the controller of ApplicationSets ready to start too.
 func (a *argo) prepareSets() {
 	a.t.Helper()
-	metrics, probe, webhook := freePort(a.t), freePort(a.t), freePort(a.t)
+	metrics, probe, webhook := server.FreePort(a.t), server.FreePort(a.t), server.FreePort(a.t)
 	a.sets = a.program(argoSets, program(a.t, tools.ApplicationSets), a.repos.env[1:], "--argocd-repo-server", a.repos.health, "--repo-server-plaintext",
 		"--metrics-addr", fmt.Sprintf("127.0.0.1:%d", metrics), "--probe-addr", fmt.Sprintf("127.0.0.1:%d", probe),
 		"--webhook-addr", fmt.Sprintf("127.0.0.1:%d", webhook), "--namespace", argoNamespace)

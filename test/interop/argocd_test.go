@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/gitward/gitward/test/interop/tools"
+	"github.com/gitward/gitward/test/server"
 )
 
 const (
@@ -97,7 +98,7 @@ func (a *argo) reconciled(commit string) error {
 func (a *argo) again(since mark, times int) map[string]*tally {
 	a.t.Helper()
 	looks := map[string]map[string]bool{}
-	await(a.t, "more comparisons", a.patience(), func() error {
+	server.Await(a.t, "more comparisons", a.patience(), func() error {
 		for _, name := range a.applications {
 			u, err := a.get(argoApplication + name)
 			if err != nil {
@@ -266,7 +267,7 @@ func TestArgoAlone(t *testing.T) {
 	defer s.tellAtEnd(t)
 	begin := s.lab.mark()
 	s.run(t)
-	await(t, "the first synchronisation", patience, func() error { return s.reconciled(tip) })
+	server.Await(t, "the first synchronisation", patience, func() error { return s.reconciled(tip) })
 	table(t, "the first synchronisation", s.tallies(begin.requests, argoUser))
 	s.second(t)
 	tallies := s.again(s.lab.mark(), 4)

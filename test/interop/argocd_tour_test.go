@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/gitward/gitward/api/v1alpha1"
+	"github.com/gitward/gitward/test/server"
 )
 
 // argoTour is a real repository as Argo CD deploys it: Applications that make
@@ -74,7 +75,7 @@ func (v argoTour) tell(t *testing.T, s *stage, a *argo, tip string) {
 	begin := s.lab.mark()
 	if !t.Run("everything that is applied is admitted", s.chapter(func(t *testing.T) {
 		s.run(t)
-		await(t, "the first synchronisation", 15*time.Minute, func() error { return v.deployed(t, a, s.files, tip) })
+		server.Await(t, "the first synchronisation", 15*time.Minute, func() error { return v.deployed(t, a, s.files, tip) })
 		s.nothingDenied(t, begin, a.users()...)
 		for _, object := range v.objects {
 			if _, err := s.get(object); err != nil {
@@ -94,7 +95,7 @@ func (v argoTour) tell(t *testing.T, s *stage, a *argo, tip string) {
 		write, remove := v.prune(s.files)
 		tip = s.commit(write, remove...)
 		s.gone(v.orphan, a.patience())
-		await(t, "the commit", a.patience(), func() error { return a.reconciled(tip) })
+		server.Await(t, "the commit", a.patience(), func() error { return a.reconciled(tip) })
 		s.nothingDenied(t, since, a.users()...)
 		s.settled(t, 2)
 	}))
@@ -183,7 +184,7 @@ func (v argoTour) tellLeft(t *testing.T, a *argo, files map[string]string) {
 	}
 	t.Logf("%d Applications are in sync", len(a.applications))
 	for name, why := range v.waits {
-		await(t, name, a.patience(), func() error {
+		server.Await(t, name, a.patience(), func() error {
 			u, err := a.get(argoApplication + name)
 			if err != nil {
 				return err

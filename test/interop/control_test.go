@@ -1,6 +1,10 @@
 package interop
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/gitward/gitward/test/server"
+)
 
 // TestFluxAlone is the control: the same repository without Gitward. What Flux
 // writes here it writes of itself.
@@ -8,7 +12,7 @@ func TestFluxAlone(t *testing.T) {
 	need(t, "flux")
 	s, tip := fluxStage(t, plainStory())
 	s.run(t)
-	await(t, "the first reconciliation", patience, func() error { return s.reconciled(tip) })
+	server.Await(t, "the first reconciliation", patience, func() error { return s.reconciled(tip) })
 	s.second(t)
 	tallies := s.again(s.lab.mark(), 4)
 	for object, c := range tallies {

@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gitward/gitward/api/v1alpha1"
+	"github.com/gitward/gitward/test/server"
 )
 
 // corpusDir is the directory of one tool's real repositories beside the checkout.
@@ -123,7 +124,7 @@ func (v tour) take(t *testing.T) {
 		s.run(t)
 		// Of many, one is at work again at any time: each is met once.
 		met := map[string]bool{}
-		await(t, "the first reconciliation", patience+time.Duration(v.count)*5*time.Second, func() error {
+		server.Await(t, "the first reconciliation", patience+time.Duration(v.count)*5*time.Second, func() error {
 			if err := v.find(f); err != nil {
 				return err
 			}

@@ -67,7 +67,7 @@ func (d *daemon) stop() {
 // ready waits until the program answers, or fails with what it said.
 func (d *daemon) ready() {
 	d.t.Helper()
-	await(d.t, d.name, time.Minute, func() error {
+	server.Await(d.t, d.name, time.Minute, func() error {
 		select {
 		case <-d.ended:
 			d.t.Fatalf("%s ended:\n%s", d.name, d.tail())
@@ -102,13 +102,6 @@ func (d *daemon) tail() string {
 	return string(data[max(0, len(data)-6000):])
 }
 
-func freePort(t testing.TB) int {
-	t.Helper()
-	listener := must(net.Listen("tcp", "127.0.0.1:0"))
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
-}
-
 // startGitward runs the program under test.
 func (l *lab) startGitward() {
 	l.t.Helper()
@@ -117,7 +110,7 @@ func (l *lab) startGitward() {
 	certFile, keyFile := filepath.Join(l.dir, "tls.crt"), filepath.Join(l.dir, "tls.key")
 	l.check(os.WriteFile(certFile, cert, 0o600))
 	l.check(os.WriteFile(keyFile, key, 0o600))
-	port, health := freePort(l.t), freePort(l.t)
+	port, health := server.FreePort(l.t), server.FreePort(l.t)
 	l.ca, l.url, l.records = ca, fmt.Sprintf("https://127.0.0.1:%d", port), filepath.Join(l.dir, "records.jsonl")
 	l.gitward = &daemon{t: l.t, name: "gitward", path: server.Binary(l.t), log: filepath.Join(l.dir, "gitward.log"),
 		args: []string{"serve", "--kubeconfig", l.plane.Kubeconfig(controlplane.Admin), "--namespace", install.Namespace,

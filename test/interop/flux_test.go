@@ -18,6 +18,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/gitward/gitward/test/interop/tools"
+	"github.com/gitward/gitward/test/server"
 )
 
 const (
@@ -80,7 +81,7 @@ func (f *flux) adopted(object string) int {
 func (f *flux) again(since mark, times int) map[string]*tally {
 	f.t.Helper()
 	var tallies map[string]*tally
-	await(f.t, "more reconciliations", f.patience(), func() error {
+	server.Await(f.t, "more reconciliations", f.patience(), func() error {
 		tallies = f.tallies(since.requests, kustomizer)
 		maps.DeleteFunc(tallies, func(object string, c *tally) bool {
 			return strings.Contains(object, "/status") || slices.Contains(f.contested, object) && c.denied == 0
@@ -204,11 +205,11 @@ func (f *flux) bootstrap(sync string) {
 // newFlux makes the controllers ready to start, each as its ServiceAccount.
 func newFlux(l *lab) *flux {
 	f := &flux{lab: l}
-	storage, health := freePort(l.t), freePort(l.t)
+	storage, health := server.FreePort(l.t), server.FreePort(l.t)
 	address := fmt.Sprintf("127.0.0.1:%d", storage)
 	f.source = f.controller(tools.SourceController, "--storage-path="+l.dirOf("artifacts"), "--storage-addr="+address, "--storage-adv-addr="+address,
 		fmt.Sprintf("--health-addr=127.0.0.1:%d", health))
-	health2 := freePort(l.t)
+	health2 := server.FreePort(l.t)
 	f.kustomize = f.controller(tools.KustomizeController, fmt.Sprintf("--health-addr=127.0.0.1:%d", health2), "--requeue-dependency=2s")
 	f.source.health, f.kustomize.health = fmt.Sprintf("http://127.0.0.1:%d/readyz", health), fmt.Sprintf("http://127.0.0.1:%d/readyz", health2)
 	return f

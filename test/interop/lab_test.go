@@ -28,6 +28,7 @@ import (
 	"github.com/gitward/gitward/test/controlplane"
 	"github.com/gitward/gitward/test/gitserver"
 	"github.com/gitward/gitward/test/install"
+	"github.com/gitward/gitward/test/server"
 )
 
 const (
@@ -99,22 +100,6 @@ func (l *lab) check(err error) {
 	}
 }
 
-// await polls until ready returns nil.
-func await(t testing.TB, what string, limit time.Duration, ready func() error) {
-	t.Helper()
-	deadline := time.Now().Add(limit)
-	for {
-		err := ready()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %v: %v", what, limit, err)
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-}
-
 func (l *lab) bindAdmin(name string, subject map[string]any) {
 	l.t.Helper()
 	l.put(map[string]any{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": map[string]any{"name": name},
@@ -125,7 +110,7 @@ func (l *lab) bindAdmin(name string, subject map[string]any) {
 func (l *lab) namespace(name string) {
 	l.t.Helper()
 	l.put(map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": name}})
-	await(l.t, "the account of namespace "+name, 30*time.Second, func() error {
+	server.Await(l.t, "the account of namespace "+name, 30*time.Second, func() error {
 		_, err := l.kube.CoreV1().ServiceAccounts(name).Get(context.Background(), "default", metav1.GetOptions{})
 		return err
 	})
@@ -142,14 +127,14 @@ func (l *lab) put(object map[string]any) {
 		u.SetKind("CustomResourceDefinition")
 	}
 	var client dynamic.ResourceInterface
-	await(l.t, "the kind "+u.GetKind(), 30*time.Second, func() (err error) { // a new one takes a moment to be told of
+	server.Await(l.t, "the kind "+u.GetKind(), 30*time.Second, func() (err error) { // a new one takes a moment to be told of
 		client, err = l.client(l.dynamic, u)
 		return err
 	})
 	_, err := client.Apply(context.Background(), u.GetName(), u, metav1.ApplyOptions{FieldManager: "setup", Force: true})
 	l.check(err)
 	if u.GetKind() == "CustomResourceDefinition" {
-		await(l.t, "CRD "+u.GetName(), 30*time.Second, func() error {
+		server.Await(l.t, "CRD "+u.GetName(), 30*time.Second, func() error {
 			live, err := client.Get(context.Background(), u.GetName(), metav1.GetOptions{})
 			if err == nil && !hasCondition(live, "Established") {
 				err = errors.New("it is not established")
@@ -233,7 +218,7 @@ func (l *lab) get(text string) (*unstructured.Unstructured, error) {
 // gone waits until an object is there no more.
 func (l *lab) gone(text string, limit time.Duration) {
 	l.t.Helper()
-	await(l.t, "the end of "+text, limit, func() error {
+	server.Await(l.t, "the end of "+text, limit, func() error {
 		_, err := l.get(text)
 		if apierrors.IsNotFound(err) {
 			return nil
@@ -307,7 +292,7 @@ func (l *lab) trust(commit string, render []v1alpha1.Render) {
 	l.put(must(runtime.DefaultUnstructuredConverter.ToUnstructured(o)))
 	l.put(must(runtime.DefaultUnstructuredConverter.ToUnstructured(g)))
 	l.accepted(commit)
-	await(l.t, "the Gate", 20*time.Second, func() error {
+	server.Await(l.t, "the Gate", 20*time.Second, func() error {
 		u, err := l.get("gitward.dev/v1alpha1 Gate everything")
 		if err == nil && !hasCondition(u, "Ready") {
 			err = fmt.Errorf("its status is %v", u.Object["status"])
@@ -321,7 +306,7 @@ func (l *lab) repoURL() string { return l.server.URL + "/fleet.git" }
 // accepted waits until Gitward decides from a commit.
 func (l *lab) accepted(commit string) {
 	l.t.Helper()
-	await(l.t, "acceptance of "+commit, 60*time.Second, func() error {
+	server.Await(l.t, "acceptance of "+commit, 60*time.Second, func() error {
 		u, err := l.get("gitward.dev/v1alpha1 Origin " + origin)
 		if err != nil {
 			return err
@@ -366,7 +351,7 @@ func (l *lab) gated(on bool) {
 		l.check(registration.MutatingWebhookConfigurations().Delete(ctx, install.Annotator, metav1.DeleteOptions{}))
 	}
 	probe := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "probe-that-is-in-no-repository"}}
-	await(l.t, fmt.Sprintf("the webhooks (%v)", on), 30*time.Second, func() error {
+	server.Await(l.t, fmt.Sprintf("the webhooks (%v)", on), 30*time.Second, func() error {
 		_, err := l.kube.CoreV1().ConfigMaps("default").Create(ctx, probe, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		if refused(err) != on {
 			return fmt.Errorf("the answer is %v", err)

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/gitward/gitward/api/v1alpha1"
+	"github.com/gitward/gitward/test/server"
 )
 
 // story is one repository that a tool deploys, and what is to be seen of it.
@@ -79,14 +80,14 @@ func (s *stage) play(t *testing.T, tip string) {
 	t.Run("it is settled after the first", s.chapter(func(t *testing.T) { s.settled(t, 4) }))
 	t.Run("a commit elsewhere writes nothing", s.chapter(func(t *testing.T) {
 		tip = s.commit(map[string]string{"README.md": "# something else\n"})
-		await(t, "the next commit", patience, func() error { return s.reconciled(tip) })
+		server.Await(t, "the next commit", patience, func() error { return s.reconciled(tip) })
 		s.settled(t, 2)
 	}))
 	t.Run("a change in Git arrives", s.chapter(func(t *testing.T) {
 		since := s.lab.mark()
 		tip = s.commit(map[string]string{s.source: strings.ReplaceAll(s.files[s.source], "red", "green")})
-		await(t, "the change", patience, func() error { return s.value(s.setting, "green", "data", "apple") })
-		await(t, "the commit", patience, func() error { return s.reconciled(tip) })
+		server.Await(t, "the change", patience, func() error { return s.value(s.setting, "green", "data", "apple") })
+		server.Await(t, "the commit", patience, func() error { return s.reconciled(tip) })
 		s.nothingDenied(t, since, s.users()...)
 		s.settled(t, 2)
 	}))
@@ -94,7 +95,7 @@ func (s *stage) play(t *testing.T, tip string) {
 		since := s.lab.mark()
 		tip = s.commit(nil, s.pruned)
 		s.gone(s.orphan, patience)
-		await(t, "the commit", patience, func() error { return s.reconciled(tip) })
+		server.Await(t, "the commit", patience, func() error { return s.reconciled(tip) })
 		s.nothingDenied(t, since, s.users()...)
 	}))
 	t.Run("a manual edit is refused", s.chapter(func(t *testing.T) {
@@ -132,7 +133,7 @@ func (s *stage) tellAtEnd(t *testing.T) {
 // first: the tool starts, and applies all that Git declares.
 func (s *stage) first(t *testing.T, begin mark, tip string) {
 	s.run(t)
-	await(t, "the first reconciliation", patience, func() error { return s.reconciled(tip) })
+	server.Await(t, "the first reconciliation", patience, func() error { return s.reconciled(tip) })
 	s.nothingDenied(t, begin, s.users()...)
 	for _, object := range append(s.stays, s.web, s.setting, s.orphan) {
 		if _, err := s.get(object); err != nil {
@@ -241,7 +242,7 @@ func (s *stage) repairs(t *testing.T, tip string) {
 	applies.t = t
 	applies.start()
 	applies.ready()
-	await(t, "the repair", 2*patience, func() error { return errors.Join(s.repaired(), s.reconciled(tip)) })
+	server.Await(t, "the repair", 2*patience, func() error { return errors.Join(s.repaired(), s.reconciled(tip)) })
 	s.nothingDenied(t, since, s.users()...)
 	table(t, "the repair", s.tallies(since.requests, s.users()...))
 	s.settled(t, 2)
@@ -302,7 +303,7 @@ func (s *stage) repaired() error {
 func (s *stage) unsigned(t *testing.T) {
 	since := s.lab.mark()
 	s.commitAs(nil, map[string]string{s.source: strings.ReplaceAll(s.files[s.source], "red", "rotten")})
-	await(t, "a refusal", patience, func() error {
+	server.Await(t, "a refusal", patience, func() error {
 		if s.deniedSince(since, s.users()...) == 0 {
 			return errors.New("nothing was refused")
 		}
@@ -313,7 +314,7 @@ func (s *stage) unsigned(t *testing.T) {
 		t.Error(err)
 	}
 	tip := s.commit(map[string]string{s.source: strings.ReplaceAll(s.files[s.source], "red", "blue")})
-	await(t, "the signed commit", 2*patience, func() error {
+	server.Await(t, "the signed commit", 2*patience, func() error {
 		return errors.Join(s.value(s.setting, "blue", "data", "apple"), s.reconciled(tip))
 	})
 }

@@ -20,8 +20,9 @@ import (
 
 // place is where a chart lies: in the tree, or in what was fetched for it.
 type place struct {
-	files fs.FS
-	dir   string
+	files     fs.FS
+	dir       string
+	elsewhere bool
 }
 
 // fromElsewhere renders a chart of a repository or registry.
@@ -49,7 +50,7 @@ func (b *builder) fromElsewhere(s *Source) ([]render.Object, error) {
 	if ref.OCI != "" && s.Chart == "" {
 		resolved = pin.Digest
 	}
-	return b.helm(merged, place{files: files, dir: "."}, b.environment(s).at(resolved))
+	return b.helm(merged, place{files: files, dir: ".", elsewhere: true}, b.environment(s).at(resolved))
 }
 
 // chart is the reference by which Argo CD fetches. An address without a scheme
