@@ -3,7 +3,6 @@ package gate
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/canonical"
 	"github.com/gitward/gitward/gitindex/render"
+	"github.com/gitward/gitward/test/corpus"
 )
 
 // TestEveryEditIsRefused takes the corpus' objects as Git has them and the
@@ -213,17 +213,10 @@ func gateFor(schemas *canonical.Schemas, m *gitindex.Manifest) *Gate {
 	return &Gate{View: func() *View { return view }, Now: func() time.Time { return storyNow }}
 }
 
-// corpusObjects are manifests of real projects. Without the corpus, the
-// project's own stories serve.
+// corpusObjects are manifests of real projects.
 func corpusObjects(t *testing.T) (*canonical.Schemas, []*gitindex.Manifest) {
 	t.Helper()
-	root := "../../shared/corpus/manifests"
-	if _, err := os.Stat(root); errors.Is(err, fs.ErrNotExist) {
-		if os.Getenv("GITWARD_CORPUS") == "required" {
-			t.Fatalf("there is no corpus at %s", root)
-		}
-		t.Skip("the corpus of real manifests is not here: left out")
-	}
+	root := corpus.Dir(t, "manifests")
 	var rendered []render.Object
 	var paths []string
 	var crds [][]byte

@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
-	"io/fs"
 	"os"
 	"strings"
 	"testing"
@@ -13,6 +11,7 @@ import (
 
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/canonical"
+	"github.com/gitward/gitward/test/corpus"
 )
 
 // recorded is one line of the corpus of real admission requests.
@@ -42,13 +41,7 @@ func (r *recorded) request() *Request {
 
 func recordedReviews(t *testing.T) []*recorded {
 	t.Helper()
-	f, err := os.Open("../../shared/corpus/reviews/reviews.jsonl")
-	if errors.Is(err, fs.ErrNotExist) {
-		if os.Getenv("GITWARD_CORPUS") == "required" {
-			t.Fatal("there is no corpus of reviews")
-		}
-		t.Skip("the corpus of real admission requests is not here: left out")
-	}
+	f, err := os.Open(corpus.Dir(t, "reviews", "reviews.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,30 +14,9 @@ import (
 	"testing"
 
 	"sigs.k8s.io/yaml"
-)
 
-// corpus is the directory of real repositories beside the checkout.
-func corpus(t testing.TB) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	for err == nil {
-		if _, missing := os.Stat(filepath.Join(dir, "go.mod")); missing == nil {
-			break
-		}
-		if dir == filepath.Dir(dir) {
-			t.Fatal("no go.mod above the test")
-		}
-		dir = filepath.Dir(dir)
-	}
-	dir = filepath.Join(dir, "..", "shared", "corpus")
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("GITWARD_CORPUS") == "required" {
-			t.Fatalf("the corpus is required: %v", err)
-		}
-		t.Skip("the corpus of real repositories is not here")
-	}
-	return dir
-}
+	"github.com/gitward/gitward/test/corpus"
+)
 
 // object is one manifest of the corpus, read in the simplest way there is.
 type object struct {
@@ -47,7 +26,7 @@ type object struct {
 }
 
 func corpusObjects(t testing.TB) []object {
-	root := corpus(t)
+	root := corpus.Dir(t)
 	var all []object
 	for _, group := range []string{"manifests", "kustomize", "flux", "ci"} {
 		err := filepath.WalkDir(filepath.Join(root, group), func(p string, d fs.DirEntry, err error) error {
@@ -216,7 +195,7 @@ type review struct {
 }
 
 func reviews(t testing.TB) []review {
-	data, err := os.ReadFile(filepath.Join(corpus(t), "reviews", "reviews.jsonl"))
+	data, err := os.ReadFile(filepath.Join(corpus.Dir(t), "reviews", "reviews.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}

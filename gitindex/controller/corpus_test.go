@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -9,24 +8,13 @@ import (
 
 	"github.com/gitward/gitward/api/v1alpha1"
 	"github.com/gitward/gitward/gitindex/render/worker"
+	"github.com/gitward/gitward/test/corpus"
 )
-
-// corpus is where the real repositories lie, beside the project.
-func corpus(t *testing.T) string {
-	dir := filepath.Join("..", "..", "..", "shared", "corpus")
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("GITWARD_CORPUS") == "required" {
-			t.Fatal("the corpus of real repositories is not there")
-		}
-		t.Skip("left out: the corpus of real repositories is not beside the project")
-	}
-	return dir
-}
 
 // TestRealRepositories opens what is applied to one cluster of real Flux and
 // Argo CD repositories.
 func TestRealRepositories(t *testing.T) {
-	root := corpus(t)
+	root := corpus.Dir(t)
 	everything := map[string]string{}
 	for _, kind := range []string{"member-cluster", "internal-cluster", "host-cluster", "eaas-cluster"} {
 		everything["appstudio.redhat.com/"+kind] = "true"

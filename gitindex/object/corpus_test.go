@@ -3,7 +3,6 @@ package object_test
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,37 +11,13 @@ import (
 	"testing"
 
 	"github.com/gitward/gitward/gitindex/object"
+	"github.com/gitward/gitward/test/corpus"
 )
-
-// corpus finds a folder of the recorded corpus, which lies beside the
-// repository. Without it the test is skipped, unless GITWARD_CORPUS=required.
-func corpus(t testing.TB, name string) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	for err == nil {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		if parent := filepath.Dir(dir); parent != dir {
-			dir = parent
-			continue
-		}
-		err = errors.New("no go.mod above the test")
-	}
-	dir = filepath.Join(dir, "..", "shared", "corpus", name)
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("GITWARD_CORPUS") == "required" {
-			t.Fatalf("the corpus is required: %v", err)
-		}
-		t.Skipf("skipped: no corpus at %s", dir)
-	}
-	return dir
-}
 
 // recorded calls visit with each commit of the signed-commits corpus.
 func recorded(t testing.TB, visit func(file, id string, raw []byte)) {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(corpus(t, "signed-commits"), "*.batch"))
+	files, err := filepath.Glob(filepath.Join(corpus.Dir(t, "signed-commits"), "*.batch"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no batch files: %v", err)
 	}

@@ -13,30 +13,8 @@ import (
 	"testing"
 
 	"github.com/gitward/gitward/gitindex"
+	"github.com/gitward/gitward/test/corpus"
 )
-
-// corpus is the directory of real repositories beside the checkout.
-func corpus(t testing.TB) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	for err == nil {
-		if _, missing := os.Stat(filepath.Join(dir, "go.mod")); missing == nil {
-			break
-		}
-		if dir == filepath.Dir(dir) {
-			t.Fatal("no go.mod above the test")
-		}
-		dir = filepath.Dir(dir)
-	}
-	dir = filepath.Join(dir, "..", "shared", "corpus")
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("GITWARD_CORPUS") == "required" {
-			t.Fatalf("the corpus is required: %v", err)
-		}
-		t.Skip("the corpus of real repositories is not here")
-	}
-	return dir
-}
 
 // trees are the directories of the corpus that hold one repository each.
 func trees(t testing.TB, root string) []string {
@@ -81,7 +59,7 @@ func problemKind(p gitindex.Problem) string {
 type tally struct{ files, objects, problems int }
 
 func TestCorpus(t *testing.T) {
-	root := corpus(t)
+	root := corpus.Dir(t)
 	kinds := map[string]int{}
 	total := tally{}
 	for _, tree := range trees(t, root) {
@@ -123,7 +101,7 @@ func TestCorpus(t *testing.T) {
 // TestBrokenFilesOfTheCorpus holds every file that upstream's parsers refuse,
 // or that says a key twice, against what is reported here: with a line.
 func TestBrokenFilesOfTheCorpus(t *testing.T) {
-	root := corpus(t)
+	root := corpus.Dir(t)
 	table, err := os.ReadFile(filepath.Join(root, "expected", "problems.tsv"))
 	if err != nil {
 		t.Fatal(err)
@@ -158,7 +136,7 @@ func TestBrokenFilesOfTheCorpus(t *testing.T) {
 
 // TestCensus compares with a count made with other libraries.
 func TestCensus(t *testing.T) {
-	root := corpus(t)
+	root := corpus.Dir(t)
 	table, err := os.ReadFile(filepath.Join(root, "expected", "census.tsv"))
 	if err != nil {
 		t.Fatal(err)
@@ -192,7 +170,7 @@ func TestCensus(t *testing.T) {
 }
 
 func BenchmarkFile(b *testing.B) {
-	root := corpus(b)
+	root := corpus.Dir(b)
 	type file struct {
 		name string
 		data []byte

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"testing"
+
+	"github.com/gitward/gitward/test/corpus"
 )
 
 var recordedArmor = regexp.MustCompile(`(?s)\ngpgsig (-----BEGIN ([A-Z ]+)-----\n.*?-----END [A-Z ]+-----)\n`)
@@ -14,7 +16,11 @@ var recordedArmor = regexp.MustCompile(`(?s)\ngpgsig (-----BEGIN ([A-Z ]+)-----\
 // Without the corpus there are none, and the fuzzing begins from less.
 func recordedArmors(t testing.TB, label string) [][]byte {
 	t.Helper()
-	files, _ := filepath.Glob(filepath.Join("..", "..", "..", "shared", "corpus", "signed-commits", "mixed-*.batch"))
+	dir, err := corpus.Find("signed-commits")
+	if err != nil {
+		return nil
+	}
+	files, _ := filepath.Glob(filepath.Join(dir, "mixed-*.batch"))
 	var bodies [][]byte
 	for _, file := range files {
 		data, err := os.ReadFile(file)

@@ -3,7 +3,6 @@ package signature_test
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -17,32 +16,8 @@ import (
 
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/signature"
+	"github.com/gitward/gitward/test/corpus"
 )
-
-// corpus finds a folder of the recorded corpus, which lies beside the
-// repository. Without it the test is skipped, unless GITWARD_CORPUS=required.
-func corpus(t testing.TB, name string) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	for err == nil {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		if parent := filepath.Dir(dir); parent != dir {
-			dir = parent
-			continue
-		}
-		err = errors.New("no go.mod above the test")
-	}
-	dir = filepath.Join(dir, "..", "shared", "corpus", name)
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("GITWARD_CORPUS") == "required" {
-			t.Fatalf("the corpus is required: %v", err)
-		}
-		t.Skipf("skipped: no corpus at %s", dir)
-	}
-	return dir
-}
 
 // need skips a test whose tools are missing, or fails it where tools and
 // corpus are required.
@@ -67,7 +42,7 @@ type record struct {
 // recorded reads the signed-commits corpus.
 func recorded(t testing.TB) []record {
 	t.Helper()
-	dir := corpus(t, "signed-commits")
+	dir := corpus.Dir(t, "signed-commits")
 	index, err := os.ReadFile(filepath.Join(dir, "index.tsv"))
 	if err != nil {
 		t.Fatal(err)
@@ -117,7 +92,7 @@ func readBatch(t testing.TB, file string) map[string][]byte {
 // keyFiles are the keys git was given for a batch.
 func keyFiles(t testing.TB, batch string) map[string][]byte {
 	t.Helper()
-	dir := filepath.Join(corpus(t, "signed-commits"), "keys")
+	dir := filepath.Join(corpus.Dir(t, "signed-commits"), "keys")
 	allowed := "mixed.allowed_signers"
 	if batch == "heartwood" {
 		allowed = "heartwood.allowed_signers"

@@ -1,10 +1,8 @@
 package appliers
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -21,6 +19,7 @@ import (
 
 	"github.com/gitward/gitward/api/v1alpha1"
 	"github.com/gitward/gitward/test/controlplane"
+	"github.com/gitward/gitward/test/corpus"
 	"github.com/gitward/gitward/test/server"
 )
 
@@ -44,7 +43,7 @@ func TestCorpus(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs a real API server, which -short leaves out")
 	}
-	root := corpusDir(t)
+	root := corpus.Dir(t)
 	l := newLabIn(t, controlplane.OwnForTest(t, controlplane.Options{}))
 	job := l.actor("system:serviceaccount:ci:deployer")
 	overlays := l.sample(root)
@@ -66,7 +65,7 @@ func TestCorpus(t *testing.T) {
 // from elsewhere, and builds them.
 func (l *lab) sample(root string) []*overlay {
 	l.t.Helper()
-	all := l.rendering(root)
+	all := l.rendering()
 	var out []*overlay
 	for i := range min(sampled, len(all)) {
 		path := all[i*len(all)/min(sampled, len(all))]
@@ -86,16 +85,12 @@ func (l *lab) sample(root string) []*overlay {
 
 // rendering are the kustomizations that kustomize renders alone, as the corpus
 // says itself.
-func (l *lab) rendering(root string) []string {
+func (l *lab) rendering() []string {
 	l.t.Helper()
-	f, err := os.Open(filepath.Join(root, "expected", "render.tsv"))
-	l.check(err)
-	defer f.Close()
 	var out []string
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		fields := strings.Split(lines.Text(), "\t")
-		if fields[0] == "kustomize" && fields[2] == "ok" && (strings.HasPrefix(fields[1], "kustomize/") || strings.HasPrefix(fields[1], "argocd/")) {
-			out = append(out, fields[1])
+	for _, r := range corpus.Rendered(l.t, "kustomize") {
+		if r.Result == "ok" && (strings.HasPrefix(r.Path(), "kustomize/") || strings.HasPrefix(r.Path(), "argocd/")) {
+			out = append(out, r.Path())
 		}
 	}
 	return out

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/gitward/gitward/api/v1alpha1"
+	"github.com/gitward/gitward/test/corpus"
 	"github.com/gitward/gitward/test/gitserver"
 )
 
@@ -23,7 +24,7 @@ var notServed = regexp.MustCompile(`(?m)^apiVersion: (policy/v1beta1|batch/v1bet
 func TestJenkinsX(t *testing.T) {
 	l := newLab(t)
 	job := l.actor("system:serviceaccount:jx-git-operator:jx-boot-job")
-	files := l.copied(filepath.Join(corpusDir(t), "ci/jenkinsx-jx3-gke/config-root"), "config-root")
+	files := l.copied(filepath.Join(corpus.Dir(t), "ci/jenkinsx-jx3-gke/config-root"), "config-root")
 	var left []string
 	for _, name := range sorted(files) {
 		if notServed.MatchString(files[name]) {
@@ -116,7 +117,7 @@ func (l *lab) jenkinsXAttacks(job *actor) {
 func TestGitLab(t *testing.T) {
 	l := newLab(t)
 	job := l.actor("gitlab:ci_job:42")
-	l.commit(l.copied(filepath.Join(corpusDir(t), "ci/gitlab-k8s-agents-springblade"), ""))
+	l.commit(l.copied(filepath.Join(corpus.Dir(t), "ci/gitlab-k8s-agents-springblade"), ""))
 	l.trust(v1alpha1.Render{Path: "manifests"})
 	l.noProblems()
 	file := "manifests/spring-blade.dev.yaml"

@@ -30,6 +30,7 @@ import (
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/render"
 	"github.com/gitward/gitward/test/controlplane"
+	repositories "github.com/gitward/gitward/test/corpus"
 	"github.com/gitward/gitward/test/gitserver"
 	"github.com/gitward/gitward/test/server"
 )
@@ -94,7 +95,7 @@ func TestCorpus(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs a real API server, which -short leaves out")
 	}
-	root := corpusDir(t)
+	root := repositories.Dir(t)
 	c := &corpus{lab: newLab(t, controlplane.ForTest(t, controlplane.Options{})), files: readCorpus(t, root), namespaces: map[string]string{}}
 	c.nameNamespaces()
 	c.commitCorpus()

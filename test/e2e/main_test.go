@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/go-logr/logr"
@@ -19,20 +18,4 @@ func TestMain(m *testing.M) {
 	code := controlplane.Run(m)
 	server.RemoveBuilt()
 	os.Exit(code)
-}
-
-// corpusDir is the directory of real manifests beside the checkout.
-func corpusDir(t testing.TB) string {
-	t.Helper()
-	dir, err := filepath.Abs("../../../shared/corpus")
-	if err == nil {
-		_, err = os.Stat(dir)
-	}
-	if err != nil {
-		if os.Getenv("GITWARD_CORPUS") == "required" {
-			t.Fatalf("the corpus is required: %v", err)
-		}
-		t.Skip("the corpus of real manifests is not here")
-	}
-	return dir
 }

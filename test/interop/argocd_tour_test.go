@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/gitward/gitward/api/v1alpha1"
+	"github.com/gitward/gitward/test/corpus"
 	"github.com/gitward/gitward/test/server"
 )
 
@@ -42,7 +43,7 @@ type argoTour struct {
 // take deploys the repository; bySSA with server-side apply throughout.
 func (v argoTour) take(t *testing.T, bySSA bool) {
 	need(t, "argocd")
-	files := readTree(t, filepath.Join(corpusDir(t, "argocd"), v.name))
+	files := readTree(t, filepath.Join(corpus.Dir(t, "argocd"), v.name))
 	l := newLab(t)
 	for _, k := range v.kinds {
 		permissive(l, k[0], k[1], k[2], k[3], k[4])

@@ -14,24 +14,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gitward/gitward/api/v1alpha1"
+	"github.com/gitward/gitward/test/corpus"
 	"github.com/gitward/gitward/test/server"
 )
-
-// corpusDir is the directory of one tool's real repositories beside the checkout.
-func corpusDir(t *testing.T, tool string) string {
-	t.Helper()
-	dir, err := filepath.Abs("../../../shared/corpus/" + tool)
-	if err == nil {
-		_, err = os.Stat(dir)
-	}
-	if err != nil {
-		if os.Getenv("GITWARD_CORPUS") == "required" {
-			t.Fatalf("the corpus is required: %v", err)
-		}
-		t.Skip("the corpus of real repositories is not here")
-	}
-	return dir
-}
 
 // readTree is every file below a directory, by its path.
 func readTree(t *testing.T, dir string) map[string]string {
@@ -94,7 +79,7 @@ type tour struct {
 
 func (v tour) take(t *testing.T) {
 	need(t, "flux")
-	files := readTree(t, filepath.Join(corpusDir(t, "flux"), v.name))
+	files := readTree(t, filepath.Join(corpus.Dir(t, "flux"), v.name))
 	hasten(files, v.cluster)
 	if v.change != nil {
 		v.change(files)

@@ -47,7 +47,7 @@ var rooms = map[string]room{
 	"test/gitserver":    {imports: []string{"gitindex", "gitindex/object"}},
 	"test/install":      {imports: []string{"charts", "test/gitserver"}},
 	"test/server":       {libraries: []string{}},
-	"test":              {imports: []string{"*", "test/controlplane", "test/gitserver", "test/install", "test/server"}},
+	"test":              {imports: []string{"*", "test/controlplane", "test/gitserver", "test/install", "test/server"}}, // test/corpus too: only tests and test/bench import it
 }
 
 // reserved rooms are not part of "*", and only those named here may import

@@ -22,30 +22,8 @@ import (
 	"github.com/gitward/gitward/gitindex/render"
 	"github.com/gitward/gitward/gitindex/render/helm"
 	"github.com/gitward/gitward/gitindex/render/kustomize"
+	"github.com/gitward/gitward/test/corpus"
 )
-
-// corpus is one of the trees of real repositories beside the checkout.
-func corpus(t testing.TB, tree string) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	for err == nil {
-		if _, missing := os.Stat(filepath.Join(dir, "go.mod")); missing == nil {
-			break
-		}
-		if dir == filepath.Dir(dir) {
-			t.Fatal("no go.mod above the test")
-		}
-		dir = filepath.Dir(dir)
-	}
-	dir = filepath.Join(dir, "..", "shared", "corpus", "argocd", tree)
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("GITWARD_CORPUS") == "required" {
-			t.Fatalf("the corpus is required: %v", err)
-		}
-		t.Skip("the corpus of real repositories is not here")
-	}
-	return dir
-}
 
 // checkout is a tree of the corpus with the repository that it is.
 type checkout struct {
@@ -118,7 +96,7 @@ func TestInfraDeployments(t *testing.T) {
 	if testing.Short() {
 		t.Skip("left out by -short: whole real repositories, for many seconds")
 	}
-	root := corpus(t, "infra-deployments")
+	root := corpus.Dir(t, "argocd", "infra-deployments")
 	tree := os.DirFS(root)
 	src := checkout{Alone: render.Alone{FS: tree}, repository: "github.com/redhat-appstudio/infra-deployments"}
 	all := newOutcomes(t)
@@ -316,7 +294,7 @@ func TestGOVUK(t *testing.T) {
 	if testing.Short() {
 		t.Skip("left out by -short: whole real repositories, for many seconds")
 	}
-	tree := copied(t, corpus(t, "govuk-helm-charts"))
+	tree := copied(t, corpus.Dir(t, "argocd", "govuk-helm-charts"))
 	src := checkout{Alone: render.Alone{FS: tree}, repository: "github.com/alphagov/govuk-helm-charts"}
 	all := newOutcomes(t)
 	for _, environment := range []string{"integration", "staging", "production"} {

@@ -22,6 +22,7 @@ import (
 	ssautil "github.com/fluxcd/pkg/ssa/utils"
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/render"
+	"github.com/gitward/gitward/test/corpus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -29,22 +30,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 )
-
-// corpus is the directory of real repositories beside the checkout.
-func corpus(t testing.TB) string {
-	t.Helper()
-	dir, err := filepath.Abs(filepath.Join("..", "..", "..", "..", "shared", "corpus"))
-	if err == nil {
-		_, err = os.Stat(dir)
-	}
-	if err != nil {
-		if os.Getenv("GITWARD_CORPUS") == "required" {
-			t.Fatalf("the corpus is required: %v", err)
-		}
-		t.Skip("the corpus of real repositories is not here")
-	}
-	return dir
-}
 
 // repo is one repository with everything that its plain files declare.
 type repo struct {
@@ -265,7 +250,7 @@ func TestOracle(t *testing.T) {
 	if testing.Short() {
 		t.Skip("left out by -short: whole real repositories, for many seconds")
 	}
-	root := corpus(t)
+	root := corpus.Dir(t)
 	entries, err := os.ReadDir(filepath.Join(root, "flux"))
 	if err != nil {
 		t.Fatal(err)
@@ -437,7 +422,7 @@ func TestOracleWide(t *testing.T) {
 	if testing.Short() {
 		t.Skip("left out by -short: whole real repositories, for many seconds")
 	}
-	root := corpus(t)
+	root := corpus.Dir(t)
 	for tree, stride := range map[string]int{"kustomize/gitops-catalog": 5, "kustomize/kubeflow-manifests": 13, "manifests/microservices-demo": 2, "flux/flux2-multi-tenancy": 2} {
 		t.Run(path.Base(tree), func(t *testing.T) {
 			r := repo{name: tree, root: filepath.Join(root, tree), src: render.Alone{FS: os.DirFS(filepath.Join(root, tree))}}

@@ -14,30 +14,8 @@ import (
 
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/render"
+	"github.com/gitward/gitward/test/corpus"
 )
-
-// corpus is the directory of real repositories beside the checkout.
-func corpus(t testing.TB) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	for err == nil {
-		if _, missing := os.Stat(filepath.Join(dir, "go.mod")); missing == nil {
-			break
-		}
-		if dir == filepath.Dir(dir) {
-			t.Fatal("no go.mod above the test")
-		}
-		dir = filepath.Dir(dir)
-	}
-	dir = filepath.Join(dir, "..", "shared", "corpus")
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("GITWARD_CORPUS") == "required" {
-			t.Fatalf("the corpus is required: %v", err)
-		}
-		t.Skip("the corpus of real repositories is not here")
-	}
-	return dir
-}
 
 // repository is what a tree of the corpus declares, found by kind and name: many
 // files leave their namespace to a kustomization.
@@ -110,7 +88,7 @@ var names = regexp.MustCompile(`(ConfigMap|Secret|OCIRepository|HelmRepository|G
 // TestCorpus asks for the chart of every HelmRelease of three real clusters:
 // each answer is a chart from elsewhere, or a refusal by name.
 func TestCorpus(t *testing.T) {
-	root := corpus(t)
+	root := corpus.Dir(t)
 	outcomes := map[string]int{}
 	total := 0
 	for _, tree := range []string{"flux2-kustomize-helm-example", "flux2-multi-tenancy", "xunholy-k8s-gitops"} {
@@ -166,7 +144,7 @@ func TestCorpus(t *testing.T) {
 // TestCorpusValues gives every HelmRelease the same small chart, which prints the
 // values it gets.
 func TestCorpusValues(t *testing.T) {
-	root := corpus(t)
+	root := corpus.Dir(t)
 	outcomes := map[string]int{}
 	for _, tree := range []string{"flux2-kustomize-helm-example", "flux2-multi-tenancy", "xunholy-k8s-gitops"} {
 		r, releases := read(t, filepath.Join(root, "flux", tree))

@@ -24,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"github.com/gitward/gitward/gitindex/render"
+	"github.com/gitward/gitward/test/corpus"
 )
 
 // dryRun is "helm template" by Helm's own action: the second opinion.
@@ -130,10 +131,10 @@ func TestCorpusAgainstHelm(t *testing.T) {
 	if testing.Short() {
 		t.Skip("left out by -short: whole real repositories, for many seconds")
 	}
-	root := corpus(t)
+	root := corpus.Dir(t)
 	done, total := 0, 0
-	for _, row := range expectations(t, root) {
-		base := filepath.Join(root, row.tree, row.dir)
+	for _, row := range expectations(t) {
+		base := filepath.Join(root, row.Tree, row.Dir)
 		names := []string{""}
 		for _, pattern := range []string{"values-*.yaml", "ci/*.yaml"} {
 			found, err := filepath.Glob(filepath.Join(base, pattern))
@@ -145,7 +146,7 @@ func TestCorpusAgainstHelm(t *testing.T) {
 				names = append(names, name)
 			}
 		}
-		if row.dir == "charts/argo-cd" {
+		if row.Dir == "charts/argo-cd" {
 			names = names[:4] // 1.4 MB of CRDs each, the same in all of them
 		}
 		for _, name := range names {
@@ -162,10 +163,10 @@ func TestCorpusAgainstHelm(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			t.Run(row.dir+"/"+name, func(t *testing.T) {
+			t.Run(row.Dir+"/"+name, func(t *testing.T) {
 				total++
-				src := render.Alone{FS: os.DirFS(filepath.Join(root, row.tree))}
-				got, err := Build(src, src.FS, row.dir, o, render.Cluster{})
+				src := render.Alone{FS: os.DirFS(filepath.Join(root, row.Tree))}
+				got, err := Build(src, src.FS, row.Dir, o, render.Cluster{})
 				c, errHelm := loader.Load(base)
 				if errHelm != nil {
 					t.Fatal(errHelm)
@@ -207,7 +208,7 @@ func processor(b *testing.B) time.Duration {
 }
 
 func BenchmarkBuild(b *testing.B) {
-	root := corpus(b)
+	root := corpus.Dir(b)
 	for _, at := range []string{"manifests/microservices-demo helm-chart", "argocd/govuk-helm-charts charts/app-config", "helm/prometheus-community charts/kube-state-metrics"} {
 		tree, dir, _ := strings.Cut(at, " ")
 		o := render.HelmOptions{ReleaseName: "rel", Namespace: "ns"}

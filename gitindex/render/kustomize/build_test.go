@@ -11,6 +11,7 @@ import (
 
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/render"
+	"github.com/gitward/gitward/test/corpus"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
@@ -204,7 +205,7 @@ func TestSchemaIsForgotten(t *testing.T) {
 // BenchmarkBuild builds a kustomization of the corpus, here and by kustomize
 // itself from the disk.
 func BenchmarkBuild(b *testing.B) {
-	root := filepath.Join(corpus(b), "kustomize", "kubeflow-manifests")
+	root := filepath.Join(corpus.Dir(b), "kustomize", "kubeflow-manifests")
 	dir := "applications/katib/upstream/installs/katib-with-kubeflow"
 	b.Run("gitward", func(b *testing.B) {
 		b.ReportAllocs()

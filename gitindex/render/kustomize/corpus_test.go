@@ -2,84 +2,30 @@ package kustomize
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
-	"sort"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/gitward/gitward/gitindex/render"
+	"github.com/gitward/gitward/test/corpus"
 )
-
-// corpus is the directory of real repositories beside the checkout.
-func corpus(t testing.TB) string {
-	t.Helper()
-	dir, err := filepath.Abs(filepath.Join("..", "..", "..", "..", "shared", "corpus"))
-	if err == nil {
-		_, err = os.Stat(dir)
-	}
-	if err != nil {
-		if os.Getenv("GITWARD_CORPUS") == "required" {
-			t.Fatalf("the corpus is required: %v", err)
-		}
-		t.Skip("the corpus of real repositories is not here")
-	}
-	return dir
-}
-
-// row is what upstream made of one directory.
-type row struct {
-	tree, dir string // of the repository, and in it
-	result    string
-	objects   int
-	sum, note string
-}
-
-func rows(t testing.TB, root string) []row {
-	t.Helper()
-	table, err := os.ReadFile(filepath.Join(root, "expected", "render.tsv"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []row
-	for line := range strings.Lines(string(table)) {
-		cells := strings.Split(strings.TrimRight(line, "\n"), "\t")
-		if cells[0] != "kustomize" {
-			continue
-		}
-		parts := strings.SplitN(cells[1], "/", 3)
-		r := row{tree: parts[0] + "/" + parts[1], result: cells[2], sum: cells[4], note: cells[5]}
-		if len(parts) == 3 {
-			r.dir = parts[2]
-		}
-		if r.objects, err = strconv.Atoi(cells[3]); err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, r)
-	}
-	return all
-}
 
 // sum is the corpus's digest over a set of objects.
 func sum(objects []render.Object) string {
-	var lines []string
+	var lines [][]byte
 	for _, o := range objects {
-		lines = append(lines, string(o.JSON))
+		lines = append(lines, o.JSON)
 	}
-	sort.Strings(lines)
-	digest := sha256.Sum256([]byte(strings.Join(lines, "\n")))
-	return hex.EncodeToString(digest[:])
+	return corpus.Digest(lines)
 }
 
 // sumOfTrees is the digest over the objects that kustomize holds, before it
 // writes them.
 func sumOfTrees(t *testing.T, b *Built) string {
-	var objects []render.Object
+	var lines [][]byte
 	for _, r := range b.Resources.Resources() {
 		m, err := r.Map()
 		if err != nil {
@@ -89,9 +35,9 @@ func sumOfTrees(t *testing.T, b *Built) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		objects = append(objects, render.Object{JSON: raw})
+		lines = append(lines, raw)
 	}
-	return sum(objects)
+	return corpus.Digest(lines)
 }
 
 // TestCorpus holds every kustomization of the corpus against what upstream
@@ -100,16 +46,16 @@ func TestCorpus(t *testing.T) {
 	if testing.Short() {
 		t.Skip("left out by -short: whole real repositories, for many seconds")
 	}
-	root := corpus(t)
+	root := corpus.Dir(t)
 	count, total, located := map[string]int{}, 0, 0
-	for _, r := range rows(t, root) {
-		name := r.tree + "/" + r.dir
-		if strings.HasPrefix(r.tree, "rego/") {
+	for _, r := range corpus.Rendered(t, "kustomize") {
+		name := r.Tree + "/" + r.Dir
+		if strings.HasPrefix(r.Tree, "rego/") {
 			count["of a tree that the corpus describes and does not hold"]++
 			continue
 		}
-		src := render.Alone{FS: os.DirFS(filepath.Join(root, r.tree))}
-		built, err := Run(src, r.dir, Options{Encrypted: true})
+		src := render.Alone{FS: os.DirFS(filepath.Join(root, r.Tree))}
+		built, err := Run(src, r.Dir, Options{Encrypted: true})
 		var needs *render.NeedsError
 		got := "ok"
 		switch {
@@ -118,9 +64,9 @@ func TestCorpus(t *testing.T) {
 		case err != nil:
 			got = "error"
 		}
-		count[r.result+" -> "+got]++
-		if got != r.result {
-			t.Errorf("%s: upstream says %s (%s), here %s: %v", name, r.result, r.note, got, err)
+		count[r.Result+" -> "+got]++
+		if got != r.Result {
+			t.Errorf("%s: upstream says %s (%s), here %s: %v", name, r.Result, r.Note, got, err)
 			continue
 		}
 		if err != nil {
@@ -131,18 +77,18 @@ func TestCorpus(t *testing.T) {
 		for _, p := range problems {
 			t.Errorf("%s: %v", name, p)
 		}
-		if len(objects) == r.objects && sum(objects) != r.sum && sumOfTrees(t, built) == r.sum {
+		if len(objects) == r.Objects && sum(objects) != r.Sum && sumOfTrees(t, built) == r.Sum {
 			// A folded scalar with lines of deeper indentation gains a line
 			// break each time kustomize writes it. The table holds objects that
 			// were never written; what the command prints has the break.
 			count["ok, but kustomize writes another text than it holds"]++
 			t.Logf("%s: kustomize adds line breaks to a folded scalar when it writes", name)
-		} else if len(objects) != r.objects || sum(objects) != r.sum {
-			t.Errorf("%s: upstream has %d objects %.12s, here %d %.12s", name, r.objects, r.sum, len(objects), sum(objects))
+		} else if len(objects) != r.Objects || sum(objects) != r.Sum {
+			t.Errorf("%s: upstream has %d objects %.12s, here %d %.12s", name, r.Objects, r.Sum, len(objects), sum(objects))
 		}
 		for _, o := range objects {
 			total++
-			located += placed(t, filepath.Join(root, r.tree), o)
+			located += placed(t, filepath.Join(root, r.Tree), o)
 		}
 	}
 	t.Logf("%v, %d objects, %d with their lines", count, total, located)

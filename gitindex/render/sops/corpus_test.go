@@ -9,19 +9,15 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/gitward/gitward/test/corpus"
 )
 
 // TestCorpus: of real repositories the keys are not known, but everything up to
 // the data key can be read, each leaf is in the form that is read here, and the
 // document's own rule says of each whether it is encrypted.
 func TestCorpus(t *testing.T) {
-	dir := filepath.Join("..", "..", "..", "..", "shared", "corpus", "flux")
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("GITWARD_CORPUS") == "required" {
-			t.Fatalf("the corpus is required: %v", err)
-		}
-		t.Skip("the corpus of real repositories is not here")
-	}
+	dir := corpus.Dir(t, "flux")
 	files, leaves := 0, 0
 	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(p, ".yaml") && !strings.HasSuffix(p, ".yml") {

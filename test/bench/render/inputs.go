@@ -6,10 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 
 	"github.com/gitward/gitward/gitindex/render"
+	"github.com/gitward/gitward/test/corpus"
 )
 
 // input is one unit of the tree at root.
@@ -46,7 +45,7 @@ func inputs(m *measurement, dir string) ([]set, error) {
 	h := set{name: "chart", root: dir}
 	h.add("chart, generated", chart("chart", "prod.yaml"))
 	sets := []set{k, h}
-	corpus, err := corpusDir()
+	root, err := corpus.Find()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "the corpus of real repositories is not here: generated units alone are measured")
 		return sets, nil
@@ -59,8 +58,8 @@ func inputs(m *measurement, dir string) ([]set, error) {
 		{"kustomize", 10, kustomization},
 		{"helm", 3, func(dir string) render.Unit { return chart(dir) }},
 	} {
-		s := set{name: "corpus, " + want.tool, root: corpus}
-		rows, err := corpusRows(corpus, want.tool)
+		s := set{name: "corpus, " + want.tool, root: root}
+		rows, err := corpusRows(root, want.tool)
 		if err != nil {
 			return nil, err
 		}
@@ -88,33 +87,19 @@ func (s *set) pick(m *measurement, dirs []string, unit func(string) render.Unit)
 	return fmt.Errorf("the corpus has too little for %s: %w", s.name, last)
 }
 
-// corpusDir is beside the checkout.
-func corpusDir() (string, error) {
-	dir, err := filepath.Abs(filepath.Join("..", "shared", "corpus"))
-	if err == nil {
-		_, err = os.Stat(dir)
-	}
-	return dir, err
-}
-
 // corpusRows are the directories that the tool makes objects of.
-func corpusRows(corpus, tool string) ([]string, error) {
-	table, err := os.ReadFile(filepath.Join(corpus, "expected", "render.tsv"))
+func corpusRows(root, tool string) ([]string, error) {
+	rows, err := corpus.Rows(root, tool)
 	if err != nil {
 		return nil, err
 	}
 	var dirs []string
-	for line := range strings.Lines(string(table)) {
-		cells := strings.Split(line, "\t")
-		if len(cells) < 4 || cells[0] != tool || cells[2] != "ok" {
+	for _, r := range rows {
+		if r.Result != "ok" || r.Objects == 0 {
 			continue
 		}
-		objects, err := strconv.Atoi(cells[3])
-		if err != nil {
-			return nil, err
-		}
-		if _, err := os.Stat(filepath.Join(corpus, cells[1])); err == nil && objects > 0 {
-			dirs = append(dirs, cells[1])
+		if _, err := os.Stat(filepath.Join(root, r.Path())); err == nil {
+			dirs = append(dirs, r.Path())
 		}
 	}
 	if len(dirs) == 0 {
