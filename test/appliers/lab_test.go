@@ -47,9 +47,7 @@ type lab struct {
 	server *gitserver.HTTP
 	signer *gitserver.SSHSigner
 
-	gitward *daemon
-	ca      []byte // of Gitward's certificate
-	url     string // of Gitward
+	gitward *server.Gitward
 
 	kube    *kubernetes.Clientset // as the administrator
 	dynamic dynamic.Interface
@@ -80,7 +78,8 @@ func newLabIn(t *testing.T, plane *controlplane.ControlPlane) *lab {
 		crd.APIVersion, crd.Kind = "apiextensions.k8s.io/v1", "CustomResourceDefinition"
 		l.put(string(must(yaml.Marshal(crd))))
 	}
-	l.startGitward()
+	l.gitward = server.New(t, l.dir, plane.Kubeconfig(controlplane.Admin), "--guard-registration=false")
+	l.gitward.Serve(t, 30*time.Second)
 	t.Cleanup(l.reset)
 	return l
 }
@@ -91,7 +90,7 @@ func (l *lab) reset() {
 	for _, kind := range []string{"gates", "origins"} {
 		_ = l.dynamic.Resource(v1alpha1.GroupVersion.WithResource(kind)).DeleteCollection(context.Background(), metav1.DeleteOptions{}, metav1.ListOptions{})
 	}
-	l.gitward.stop()
+	l.gitward.KillAndTell(l.t)
 }
 
 // chapter is a subtest; failures inside are told of it.

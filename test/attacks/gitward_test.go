@@ -5,88 +5,29 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"testing"
 	"time"
 
 	"github.com/gitward/gitward/audit"
 	"github.com/gitward/gitward/test/controlplane"
-	"github.com/gitward/gitward/test/install"
 	"github.com/gitward/gitward/test/server"
 )
 
 // gitward is the program under test, as a process.
-type gitward struct {
-	plane         *controlplane.ControlPlane
-	dir           string
-	port, health  int
-	records, logs string
-	ca            []byte // of its certificate
-	extra         []string
-	process       *exec.Cmd
-	ended         chan struct{}
-}
+type gitward struct{ *server.Gitward }
 
 func newGitward(t testing.TB, plane *controlplane.ControlPlane, dir string, extra ...string) *gitward {
 	t.Helper()
-	g := &gitward{plane: plane, dir: dir, records: filepath.Join(dir, "records.jsonl"), logs: filepath.Join(dir, "gitward.log"), extra: extra}
-	ca, cert, key, err := install.ServingCertificate("127.0.0.1")
-	check(t, err)
-	g.ca = ca
-	check(t, os.WriteFile(filepath.Join(dir, "tls.crt"), cert, 0o600))
-	check(t, os.WriteFile(filepath.Join(dir, "tls.key"), key, 0o600))
-	g.port, g.health = server.FreePort(t), server.FreePort(t)
+	g := &gitward{server.New(t, dir, plane.Kubeconfig(ownUser), extra...)}
 	g.start(t)
 	return g
 }
 
-func (g *gitward) url() string { return fmt.Sprintf("https://127.0.0.1:%d", g.port) }
-
-// start runs the process and waits until it listens.
 func (g *gitward) start(t testing.TB) {
 	t.Helper()
-	logs, err := os.OpenFile(g.logs, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	check(t, err)
-	defer logs.Close()
-	args := append([]string{"serve", "--kubeconfig", g.plane.Kubeconfig(ownUser), "--namespace", systemNamespace,
-		"--state-dir", filepath.Join(g.dir, "state"), "--records", g.records, "--fetch-gap", "20ms",
-		"--listen", fmt.Sprintf("127.0.0.1:%d", g.port), "--health-listen", fmt.Sprintf("127.0.0.1:%d", g.health),
-		"--tls-cert-file", filepath.Join(g.dir, "tls.crt"), "--tls-key-file", filepath.Join(g.dir, "tls.key")}, g.extra...)
-	g.process = exec.Command(server.Binary(t), args...)
-	g.process.Stdout, g.process.Stderr = logs, logs
-	check(t, g.process.Start())
-	process, ended := g.process, make(chan struct{})
-	g.ended = ended
-	go func() { _ = process.Wait(); close(ended) }()
-	server.Await(t, "gitward", 20*time.Second, func() error {
-		select {
-		case <-ended:
-			t.Fatalf("gitward ended:\n%s", g.tail())
-		default:
-		}
-		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", g.port))
-		if err == nil {
-			c.Close()
-		}
-		return err
-	})
-}
-
-// kill ends the process as a power cut does.
-func (g *gitward) kill() {
-	if g.process != nil && g.process.Process != nil {
-		_ = g.process.Process.Kill()
-		<-g.ended
-	}
-}
-
-func (g *gitward) tail() string {
-	data, _ := os.ReadFile(g.logs)
-	return string(data[max(0, len(data)-4000):])
+	g.Serve(t, 20*time.Second)
 }
 
 var decisionForm = regexp.MustCompile(`decision (d-[0-9A-Z]+)`)
@@ -98,7 +39,7 @@ func (g *gitward) recordOf(refusal error) (audit.Record, error) {
 	if m == nil {
 		return r, fmt.Errorf("the refusal names no decision: %w", refusal)
 	}
-	data, err := os.ReadFile(g.records)
+	data, err := os.ReadFile(g.Records)
 	if err != nil {
 		return r, err
 	}
@@ -114,7 +55,7 @@ func (g *gitward) recordOf(refusal error) (audit.Record, error) {
 // size is how much was recorded so far, in lines and bytes.
 func (g *gitward) size(t testing.TB) (lines, bytes int) {
 	t.Helper()
-	f, err := os.Open(g.records)
+	f, err := os.Open(g.Records)
 	check(t, err)
 	defer f.Close()
 	for r := bufio.NewScanner(f); r.Scan(); lines++ {
@@ -127,7 +68,7 @@ func (g *gitward) size(t testing.TB) (lines, bytes int) {
 // folded.
 func (g *gitward) deniedSince(t testing.TB, line int) (n int64) {
 	t.Helper()
-	data, err := os.ReadFile(g.records)
+	data, err := os.ReadFile(g.Records)
 	check(t, err)
 	for _, text := range bytes.Split(bytes.TrimSpace(data), []byte("\n"))[line:] {
 		var r struct {
@@ -149,7 +90,7 @@ func (g *gitward) deniedSince(t testing.TB, line int) (n int64) {
 // recordsSince reads the records from a line on.
 func (g *gitward) recordsSince(t testing.TB, line int) []audit.Record {
 	t.Helper()
-	data, err := os.ReadFile(g.records)
+	data, err := os.ReadFile(g.Records)
 	check(t, err)
 	var all []audit.Record
 	for _, text := range bytes.Split(bytes.TrimSpace(data), []byte("\n"))[line:] {

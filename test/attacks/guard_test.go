@@ -85,7 +85,7 @@ func (l *lab) ungated(t testing.TB, do func()) {
 	server.Await(t, "Gitward to know its configurations", 2*time.Minute, func() error {
 		return admin.Get().AbsPath(ownNamespace + "configmaps/gitward-registration").Do(context.Background()).Error()
 	})
-	process := l.gitward.process.Process.Pid
+	process := l.gitward.Pid()
 	check(t, syscall.Kill(process, syscall.SIGSTOP))
 	defer func() {
 		check(t, syscall.Kill(process, syscall.SIGCONT))
@@ -312,7 +312,7 @@ func (w *world) noticed(admin *rest.RESTClient) {
 	// Gitward sleeps for a moment: otherwise the judge is back before the API
 	// server has heard that it is gone.
 	const slipped = 5
-	check(w.t, syscall.Kill(w.lab.gitward.process.Process.Pid, syscall.SIGSTOP))
+	check(w.t, syscall.Kill(w.lab.gitward.Pid(), syscall.SIGSTOP))
 	check(w.t, remove(judgeConfig).do(admin, ""))
 	check(w.t, remove(stampConfig).do(admin, ""))
 	time.Sleep(time.Second)
@@ -321,7 +321,7 @@ func (w *world) noticed(admin *rest.RESTClient) {
 			w.t.Errorf("a write while nobody is asked: %v: this attack shows nothing", err)
 		}
 	}
-	check(w.t, syscall.Kill(w.lab.gitward.process.Process.Pid, syscall.SIGCONT))
+	check(w.t, syscall.Kill(w.lab.gitward.Pid(), syscall.SIGCONT))
 	started := time.Now()
 	w.lab.awaitGated(w.t, true)
 	closed := time.Since(started)
@@ -333,7 +333,7 @@ func (w *world) noticed(admin *rest.RESTClient) {
 		w.t.Errorf("the judge is not as it was: %v", after.Object["webhooks"])
 	}
 	server.Await(w.t, "the record of the gap", 30*time.Second, func() error {
-		said, err := os.ReadFile(w.lab.gitward.records)
+		said, err := os.ReadFile(w.lab.gitward.Records)
 		if err != nil {
 			return err
 		}
@@ -379,7 +379,7 @@ func TestS2Guard(t *testing.T) {
 	w.lab.guard(t)
 	for _, state := range []string{"alive", "dead"} {
 		if state == "dead" {
-			w.lab.gitward.kill()
+			w.lab.gitward.Kill()
 		}
 		for _, d := range deeds {
 			if err := d.calls[0].do(w.lab.client(whoIs(d.by)), w.ns); !refusedByGuard(err) && !refusedByGate(err) {

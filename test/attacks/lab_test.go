@@ -99,7 +99,7 @@ func newLab(t testing.TB, plane *controlplane.ControlPlane) *lab {
 }
 
 func (l *lab) close() {
-	l.gitward.kill()
+	l.gitward.Kill()
 	l.server.Close()
 	l.naives.close()
 	os.RemoveAll(l.dir)
@@ -227,7 +227,7 @@ func (l *lab) setGated(t testing.TB, on bool) {
 	ctx := context.Background()
 	registration := l.kube.AdmissionregistrationV1()
 	if on {
-		judge, annotator := install.Webhooks(l.gitward.url(), l.gitward.ca)
+		judge, annotator := install.Webhooks(l.gitward.URL, l.gitward.CA)
 		_, err := registration.ValidatingWebhookConfigurations().Create(ctx, judge, metav1.CreateOptions{})
 		check(t, err)
 		_, err = registration.MutatingWebhookConfigurations().Create(ctx, annotator, metav1.CreateOptions{})

@@ -60,13 +60,13 @@ func TestS36(t *testing.T) {
 	file := filepath.Join(dir, "clients.crt")
 	check(t, os.WriteFile(file, authority.PEM, 0o600))
 	g := newGitward(t, w.lab.plane, dir, "--client-ca-file", file, "--guard-registration=false")
-	t.Cleanup(g.kill)
+	t.Cleanup(g.Kill)
 	tries, texts := 0, map[string]bool{}
 	for _, path := range []string{"/validate", "/mutate", "/healthz", "/nothing"} {
 		for _, apple := range []string{"1", "2"} {
 			for who, certificate := range map[string]*tls.Certificate{"a stranger": nil, "somebody with a certificate of their own": &foreign} {
 				tries++
-				r, err := knock(g.url()+path, g.ca, certificate, guess(apple))
+				r, err := knock(g.URL+path, g.CA, certificate, guess(apple))
 				if err == nil {
 					t.Errorf("%s answers %s: %+v", path, who, r)
 					continue
@@ -95,7 +95,7 @@ func TestS36(t *testing.T) {
 	}
 	for apple, allowed := range map[string]bool{"1": true, "2": false} {
 		server.Await(t, "a verdict for the API server", 30*time.Second, func() error {
-			r, err := knock(g.url()+"/validate", g.ca, &mine, guess(apple))
+			r, err := knock(g.URL+"/validate", g.CA, &mine, guess(apple))
 			if err == nil && r.Allowed != allowed {
 				err = fmt.Errorf("%q is answered %+v", apple, r)
 			}

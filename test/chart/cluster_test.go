@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -154,34 +153,14 @@ func tokenOf(t *testing.T, config *rest.Config, namespace, name string) string {
 // until the test ends.
 func serve(t *testing.T, plane *controlplane.ControlPlane, dir string, port int) {
 	t.Helper()
-	logs := must(os.Create(filepath.Join(dir, "log")))
 	health := fmt.Sprintf("127.0.0.1:%d", server.FreePort(t))
-	c := exec.Command(server.Build(t), "serve", "--kubeconfig", kubeconfigOf(t, plane, install.Namespace, "gitward", dir), "--state-dir", filepath.Join(dir, "state"),
-		"--listen", fmt.Sprintf("127.0.0.1:%d", port), "--health-listen", health, "--namespace", install.Namespace, "--records", filepath.Join(dir, "records"),
-		"--tls-cert-file", filepath.Join(dir, "tls.crt"), "--tls-key-file", filepath.Join(dir, "tls.key"))
-	c.Stdout, c.Stderr = logs, logs
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = c.Process.Kill()
-		_ = c.Wait()
-		if t.Failed() {
-			data, _ := os.ReadFile(logs.Name())
-			t.Logf("gitward says\n%s", data[max(0, len(data)-3000):])
-		}
-	})
-	server.Await(t, "a Gitward that is ready", 30*time.Second, func() error {
-		resp, err := http.Get("http://" + health + "/readyz")
-		if err != nil {
-			return err
-		}
-		resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			return errors.New(resp.Status)
-		}
-		return nil
-	})
+	gitward := &server.Process{Name: "gitward", Path: server.Build(t), Log: filepath.Join(dir, "log"),
+		Args: []string{"serve", "--kubeconfig", kubeconfigOf(t, plane, install.Namespace, "gitward", dir), "--state-dir", filepath.Join(dir, "state"),
+			"--listen", fmt.Sprintf("127.0.0.1:%d", port), "--health-listen", health, "--namespace", install.Namespace, "--records", filepath.Join(dir, "records"),
+			"--tls-cert-file", filepath.Join(dir, "tls.crt"), "--tls-key-file", filepath.Join(dir, "tls.key")}}
+	gitward.Start(t)
+	t.Cleanup(func() { gitward.KillAndTell(t) })
+	gitward.Await(t, 30*time.Second, func() error { return server.Answers("http://" + health + "/readyz") })
 }
 
 // TestRestricted: the chart's Pod, in every mode, is one that restricted Pod

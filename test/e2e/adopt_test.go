@@ -104,7 +104,7 @@ func TestAdopt(t *testing.T) {
 		t.Errorf("gitward impact exits with %d and says\n%s", code, out)
 	}
 	text, _ := l.run("impact", "--gate", "default")
-	records, _ := l.run("impact", "--gate", "default", "--records", l.gitward.records)
+	records, _ := l.run("impact", "--gate", "default", "--records", l.gitward.Records)
 	if !strings.Contains(records, "requests, ") || !strings.Contains(records, "operator") {
 		t.Errorf("from records it says\n%s", records)
 	}
@@ -229,7 +229,7 @@ func TestBreakGlass(t *testing.T) {
 		t.Errorf("to commit is\n%s (%v)", out, err)
 	}
 	// A restart forgets nothing.
-	l.gitward.kill()
+	l.gitward.Kill()
 	l.gitward.start()
 	server.Await(t, "the restarted Gitward", 20*time.Second, func() error { return edit(on, "prices", "3", "") })
 	time.Sleep(max(0, 26*time.Second-time.Since(l.gateStatus("default").BreakGlass[0].Since.Time)))

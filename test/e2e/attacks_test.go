@@ -192,7 +192,7 @@ func (l *lab) noLeak(denials string, secrets ...string) {
 	}
 	// The index on disk is Gitward's own and holds what Git holds, but nobody
 	// else may read it.
-	info, err := os.Stat(l.gitward.stateDir)
+	info, err := os.Stat(l.gitward.StateDir)
 	if err != nil || info.Mode().Perm()&0o077 != 0 {
 		l.t.Errorf("the state directory is open to others: %v %v", info.Mode(), err)
 	}

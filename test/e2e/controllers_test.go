@@ -224,7 +224,7 @@ func ofKubernetes(user string) bool {
 // decisions reads the process's records.
 func (g *gitward) decisions() []audit.Record {
 	g.lab.t.Helper()
-	data, err := os.ReadFile(g.records)
+	data, err := os.ReadFile(g.Records)
 	g.lab.check(err)
 	var out []audit.Record
 	lines := bufio.NewScanner(bytes.NewReader(data))

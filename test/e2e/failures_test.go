@@ -72,7 +72,7 @@ func TestF1AllDead(t *testing.T) {
 	l.setGated(true)
 	l.applyFiles(map[string]string{"namespace.yaml": files["namespace.yaml"], "a.yaml": files["a.yaml"]})
 	time.Sleep(2 * time.Second) // the index reaches the disk
-	l.gitward.kill()
+	l.gitward.Kill()
 
 	results, wrong, writes := l.writesOfAll(ns), 0, 0
 	for _, k := range slices.Sorted(maps.Keys(results)) {
@@ -279,7 +279,7 @@ func second[T any](_ T, err error) error { return err }
 // setGatedDead puts the webhooks in where nobody answers.
 func (l *lab) setGatedDead() {
 	l.t.Helper()
-	l.gitward.kill()
+	l.gitward.Kill()
 	l.createWebhooks()
 	server.Await(l.t, "the webhooks", 30*time.Second, func() error {
 		_, err := l.kube.CoreV1().ConfigMaps("default").Create(context.Background(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "probe"}}, metav1.CreateOptions{DryRun: dryRun})
@@ -356,8 +356,8 @@ type door struct {
 
 func (g *gitward) door() *door {
 	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(g.lab.ca)
-	return &door{g.url() + "/validate?timeout=10s", &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 256,
+	pool.AppendCertsFromPEM(g.CA)
+	return &door{g.URL + "/validate?timeout=10s", &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 256,
 		TLSClientConfig: &tls.Config{RootCAs: pool}}}}
 }
 
@@ -390,7 +390,7 @@ func review(uid, namespace, object string) []byte {
 func TestF15Memory(t *testing.T) {
 	const limit = 512 << 20
 	l := newLab(t, attackPlane(t))
-	l.gitward.kill()
+	l.gitward.Kill()
 	t.Setenv("GOMEMLIMIT", fmt.Sprint(limit/100*85))
 	l.gitward.start()
 	tip := l.commit(map[string]string{"a.yaml": configMap("memory", "prices", "1")})
@@ -450,8 +450,8 @@ func TestF15Memory(t *testing.T) {
 		return nil
 	})
 	t.Logf("F15: one such review alone was decided %v after the others", time.Since(over).Round(time.Millisecond))
-	l.gitward.kill() // as the kernel does, had it come to that
-	records := string(must(os.ReadFile(l.gitward.records)))
+	l.gitward.Kill() // as the kernel does, had it come to that
+	records := string(must(os.ReadFile(l.gitward.Records)))
 	for _, text := range decisions {
 		d := decisionForm.FindString(text)
 		if d == "" || !strings.Contains(records, `"decision":"`+strings.TrimPrefix(d, "decision ")+`"`) {
@@ -476,7 +476,7 @@ var decisionForm = regexp.MustCompile(`decision d-[0-9A-Z]+`)
 // peak is the most memory that the process has had, in bytes.
 func (g *gitward) peak() int64 {
 	g.lab.t.Helper()
-	data, err := os.ReadFile(filepath.Join("/proc", fmt.Sprint(g.process.Process.Pid), "status"))
+	data, err := os.ReadFile(filepath.Join("/proc", fmt.Sprint(g.Pid()), "status"))
 	g.lab.check(err)
 	for _, line := range strings.Split(string(data), "\n") {
 		var kb int64
@@ -565,15 +565,15 @@ func TestF16Herd(t *testing.T) {
 func TestF21Panic(t *testing.T) {
 	l := newLab(t, attackPlane(t))
 	l.remap()
-	l.gitward.kill()
+	l.gitward.Kill()
 	var asked atomic.Int32
 	var said lines
 	handler := &webhook.Handler{Log: slog.New(slog.NewTextHandler(&said, nil)), Gate: &gate.Gate{Now: time.Now, View: func() *gate.View { asked.Add(1); panic("a bug") }}}
-	listener := must(listen(l.gitward.port))
+	listener := must(listen(l.gitward.Port))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- webhook.Serve(ctx, listener, handler, webhook.TLS{CertFile: l.gitward.certFile, KeyFile: l.gitward.key})
+		done <- webhook.Serve(ctx, listener, handler, webhook.TLS{CertFile: l.gitward.CertFile, KeyFile: l.gitward.KeyFile})
 	}()
 	defer func() { cancel(); <-done }()
 	l.setGatedBy(func(err error) bool {
@@ -640,8 +640,8 @@ func (l *lab) setGatedBy(ok func(error) bool) {
 func TestF23Removed(t *testing.T) {
 	const writes = 20
 	l := newLab(t, attackPlane(t))
-	l.gitward.kill()
-	l.gitward.args = []string{"--guard-registration=true"}
+	l.gitward.Kill()
+	l.gitward.Args = append(l.gitward.Args, "--guard-registration=true")
 	l.gitward.start()
 	ctx, judges := context.Background(), l.kube.AdmissionregistrationV1().ValidatingWebhookConfigurations()
 	l.ensureNamespace("removed")
@@ -650,7 +650,7 @@ func TestF23Removed(t *testing.T) {
 	l.installGate("default", nil)
 	l.awaitAccepted(tip)
 	defer func() {
-		l.gitward.kill() // before the configurations are taken away
+		l.gitward.Kill() // before the configurations are taken away
 		l.gated(false)
 		l.check(l.kube.CoreV1().Namespaces().Delete(ctx, "removed", metav1.DeleteOptions{}))
 		_ = l.kube.CoreV1().ConfigMaps(systemNamespace).Delete(ctx, registration.ConfigMap, metav1.DeleteOptions{})
@@ -661,8 +661,7 @@ func TestF23Removed(t *testing.T) {
 		return err
 	})
 
-	process := l.gitward.process.Process
-	l.check(process.Signal(syscall.SIGSTOP))
+	l.check(l.gitward.Signal(syscall.SIGSTOP))
 	l.check(judges.Delete(ctx, install.Judge, metav1.DeleteOptions{}))
 	l.check(l.kube.AdmissionregistrationV1().MutatingWebhookConfigurations().Delete(ctx, install.Annotator, metav1.DeleteOptions{}))
 	want := map[string]bool{}
@@ -674,7 +673,7 @@ func TestF23Removed(t *testing.T) {
 		})
 		want[name] = true
 	}
-	l.check(process.Signal(syscall.SIGCONT))
+	l.check(l.gitward.Signal(syscall.SIGCONT))
 	began := time.Now()
 	server.Await(t, "the configuration", 10*time.Second, func() error {
 		_, err := judges.Get(ctx, install.Judge, metav1.GetOptions{})
@@ -683,7 +682,7 @@ func TestF23Removed(t *testing.T) {
 	back := time.Since(began)
 	var gap audit.GapRecord
 	server.Await(t, "the record of the gap", time.Minute, func() error {
-		data, err := os.ReadFile(l.gitward.records)
+		data, err := os.ReadFile(l.gitward.Records)
 		if err != nil {
 			return err
 		}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -49,8 +48,7 @@ type lab struct {
 	server  *gitserver.HTTP
 	signer  *gitserver.SSHSigner
 	gitward *gitward
-	ca      []byte // of Gitward's certificate
-	asksAll bool   // the webhooks are asked about everything, the recovery set too
+	asksAll bool // the webhooks are asked about everything, the recovery set too
 
 	kube    *kubernetes.Clientset
 	dynamic dynamic.Interface
@@ -89,7 +87,7 @@ func (l *lab) reset() {
 	for _, kind := range []string{"gates", "origins"} {
 		_ = l.dynamic.Resource(v1alpha1.GroupVersion.WithResource(kind)).DeleteCollection(context.Background(), metav1.DeleteOptions{}, metav1.ListOptions{})
 	}
-	l.gitward.kill()
+	l.gitward.Kill()
 }
 
 func must[T any](v T, err error) T {
@@ -219,7 +217,7 @@ func (l *lab) setGated(on bool) {
 func (l *lab) createWebhooks() {
 	l.t.Helper()
 	ctx, registration := context.Background(), l.kube.AdmissionregistrationV1()
-	judge, annotator := install.Webhooks(l.gitward.url(), l.ca)
+	judge, annotator := install.Webhooks(l.gitward.URL, l.gitward.CA)
 	if l.asksAll {
 		judge.Webhooks[0].MatchConditions, annotator.Webhooks[0].MatchConditions = nil, nil
 	}
@@ -347,79 +345,26 @@ func (l *lab) suspendOrigin() {
 
 // gitward is the program under test, as a process.
 type gitward struct {
-	lab           *lab
-	port, health  int
-	stateDir      string
-	records, logs string
-	certFile, key string
-	args          []string // beside the usual ones
-	process       *exec.Cmd
-	ended         chan struct{}
+	*server.Gitward
+	lab *lab
 }
 
 func newGitward(l *lab) *gitward {
 	l.t.Helper()
-	g := &gitward{lab: l, stateDir: filepath.Join(l.dir, "state"), records: filepath.Join(l.dir, "records.jsonl"),
-		logs: filepath.Join(l.dir, "gitward.log"), certFile: filepath.Join(l.dir, "tls.crt"), key: filepath.Join(l.dir, "tls.key")}
-	ca, cert, key, err := install.ServingCertificate("127.0.0.1")
-	l.check(err)
-	l.ca = ca
-	l.check(os.WriteFile(g.certFile, cert, 0o600))
-	l.check(os.WriteFile(g.key, key, 0o600))
-	g.port, g.health = server.FreePort(l.t), server.FreePort(l.t)
+	g := &gitward{lab: l, Gitward: server.New(l.t, l.dir, l.plane.Kubeconfig(controlplane.Admin), "--guard-registration=false", "--log-level", "debug")}
 	g.start()
 	return g
 }
 
-func (g *gitward) url() string { return fmt.Sprintf("https://127.0.0.1:%d", g.port) }
-
-// start runs the process and waits until it listens.
 func (g *gitward) start() {
-	t := g.lab.t
-	t.Helper()
-	logs, err := os.OpenFile(g.logs, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	g.lab.check(err)
-	defer logs.Close()
-	g.process = exec.Command(server.Binary(t), append([]string{"serve", "--kubeconfig", g.lab.plane.Kubeconfig(controlplane.Admin),
-		"--namespace", systemNamespace, "--guard-registration=false", "--state-dir", g.stateDir, "--records", g.records, "--log-level", "debug", "--fetch-gap", "20ms",
-		"--listen", fmt.Sprintf("127.0.0.1:%d", g.port), "--health-listen", fmt.Sprintf("127.0.0.1:%d", g.health),
-		"--tls-cert-file", g.certFile, "--tls-key-file", g.key}, g.args...)...)
-	g.process.Stdout, g.process.Stderr = logs, logs
-	g.lab.check(g.process.Start())
-	process, ended := g.process, make(chan struct{})
-	g.ended = ended
-	go func() { _ = process.Wait(); close(ended) }()
-	server.Await(t, "gitward", 20*time.Second, func() error {
-		select {
-		case <-ended:
-			t.Fatalf("gitward ended:\n%s", g.tail())
-		default:
-		}
-		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", g.port))
-		if err == nil {
-			c.Close()
-		}
-		return err
-	})
-}
-
-// kill ends the process as a power cut does.
-func (g *gitward) kill() {
-	if g.process != nil && g.process.Process != nil {
-		_ = g.process.Process.Kill()
-		<-g.ended
-	}
-}
-
-func (g *gitward) tail() string {
-	data, _ := os.ReadFile(g.logs)
-	return string(data[max(0, len(data)-4000):])
+	g.lab.t.Helper()
+	g.Serve(g.lab.t, 20*time.Second)
 }
 
 // said is all that the process ever wrote down: its log and its records.
 func (g *gitward) said() string {
 	var b strings.Builder
-	for _, f := range []string{g.logs, g.records} {
+	for _, f := range []string{g.Log, g.Records} {
 		data, err := os.ReadFile(f)
 		g.lab.check(err)
 		b.Write(data)

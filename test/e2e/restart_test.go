@@ -27,7 +27,7 @@ func TestRestart(t *testing.T) {
 
 	// The index must have reached the disk by the time a look at Git is over.
 	time.Sleep(2 * time.Second)
-	l.gitward.kill()
+	l.gitward.Kill()
 	l.server.SetFault(gitserver.Fault{Status: 503})
 	err := l.apply(configMap(ns, "b", "1"))
 	if err == nil || refusedByGate(err) {

@@ -46,7 +46,7 @@ func (a *argo) prepare() {
 		"--app-resync", fmt.Sprint(a.resync), "--app-resync-jitter", "0", "--self-heal-timeout-seconds", "1")
 	a.controller.health = fmt.Sprintf("http://127.0.0.1:%d/healthz", metrics2)
 	for _, d := range []*daemon{a.repos, a.controller} {
-		a.account(d, argoNamespace, d.name, filepath.Join(a.dir, d.name+".kubeconfig"))
+		a.account(d, argoNamespace, d.Name, filepath.Join(a.dir, d.Name+".kubeconfig"))
 	}
 }
 
@@ -54,11 +54,11 @@ func (a *argo) prepare() {
 func (a *argo) prepareSets() {
 	a.t.Helper()
 	metrics, probe, webhook := server.FreePort(a.t), server.FreePort(a.t), server.FreePort(a.t)
-	a.sets = a.program(argoSets, program(a.t, tools.ApplicationSets), a.repos.env[1:], "--argocd-repo-server", a.repos.health, "--repo-server-plaintext",
+	a.sets = a.program(argoSets, program(a.t, tools.ApplicationSets), a.repos.Env[1:], "--argocd-repo-server", a.repos.health, "--repo-server-plaintext",
 		"--metrics-addr", fmt.Sprintf("127.0.0.1:%d", metrics), "--probe-addr", fmt.Sprintf("127.0.0.1:%d", probe),
 		"--webhook-addr", fmt.Sprintf("127.0.0.1:%d", webhook), "--namespace", argoNamespace)
 	a.sets.health = fmt.Sprintf("http://127.0.0.1:%d/metrics", metrics) // it has no other page
-	a.account(a.sets, argoNamespace, a.sets.name, filepath.Join(a.dir, a.sets.name+".kubeconfig"))
+	a.account(a.sets, argoNamespace, a.sets.Name, filepath.Join(a.dir, a.sets.Name+".kubeconfig"))
 }
 
 // patience grows with what Argo CD has to look at.
@@ -68,8 +68,8 @@ func (a *argo) patience() time.Duration {
 
 func (a *argo) program(name, path string, env []string, args ...string) *daemon {
 	a.t.Helper()
-	d := &daemon{t: a.t, name: name, path: path, args: args, log: filepath.Join(a.dir, name+".log"),
-		env: append([]string{"KUBECONFIG=" + filepath.Join(a.dir, name+".kubeconfig")}, env...)}
-	a.t.Cleanup(d.stop)
+	d := &daemon{Process: server.Process{Name: name, Path: path, Args: args, Log: filepath.Join(a.dir, name+".log"),
+		Env: append([]string{"KUBECONFIG=" + filepath.Join(a.dir, name+".kubeconfig")}, env...)}}
+	a.t.Cleanup(d.Stop)
 	return d
 }

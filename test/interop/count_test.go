@@ -163,7 +163,7 @@ func (l *lab) decided(mark int, who ...string) (all, denied int) {
 // recorded are Gitward's records of requests so far.
 func (l *lab) recorded() []audit.Record {
 	l.t.Helper()
-	data, err := os.ReadFile(l.records)
+	data, err := os.ReadFile(l.gitward.Records)
 	l.check(err)
 	var out []audit.Record
 	for line := range bytes.Lines(data) {

@@ -228,10 +228,10 @@ func (f *flux) controller(tool tools.Tool, args ...string) *daemon {
 	// asks for a file that only a Pod has; the metrics' port is anyone's.
 	args = append([]string{"--watch-all-namespaces", "--log-level=info", "--log-encoding=json",
 		"--metrics-addr=127.0.0.1:0"}, args...)
-	d := &daemon{t: f.t, name: tool.Name, path: program(f.t, tool), args: args, log: filepath.Join(f.dir, tool.Name+".log"),
-		env: []string{"RUNTIME_NAMESPACE=" + fluxNamespace, "KUBECONFIG=" + filepath.Join(f.dir, tool.Name+".kubeconfig"),
-			"TUF_ROOT=" + f.dirOf("tuf"), "HOME=" + f.dirOf("home"), "TMPDIR=" + f.dirOf("tmp")}}
-	f.t.Cleanup(d.stop)
+	d := &daemon{Process: server.Process{Name: tool.Name, Path: program(f.t, tool), Args: args, Log: filepath.Join(f.dir, tool.Name+".log"),
+		Env: []string{"RUNTIME_NAMESPACE=" + fluxNamespace, "KUBECONFIG=" + filepath.Join(f.dir, tool.Name+".kubeconfig"),
+			"TUF_ROOT=" + f.dirOf("tuf"), "HOME=" + f.dirOf("home"), "TMPDIR=" + f.dirOf("tmp")}}}
+	f.t.Cleanup(d.Stop)
 	return d
 }
 
@@ -264,7 +264,7 @@ func (l *lab) account(d *daemon, namespace, name, kubeconfig string) {
 func (f *flux) accounts() {
 	f.t.Helper()
 	for _, d := range []*daemon{f.source, f.kustomize} {
-		f.account(d, fluxNamespace, d.name, filepath.Join(f.dir, d.name+".kubeconfig"))
+		f.account(d, fluxNamespace, d.Name, filepath.Join(f.dir, d.Name+".kubeconfig"))
 	}
 }
 

@@ -45,10 +45,7 @@ type lab struct {
 	repo    *gitserver.Repo
 	server  *gitserver.HTTP
 	signer  *gitserver.SSHSigner
-	gitward *daemon
-	ca      []byte // of Gitward's certificate
-	url     string // of Gitward
-	records string
+	gitward *server.Gitward
 	cluster *v1alpha1.Cluster // what the Origin says of it
 
 	kube    *kubernetes.Clientset // as the administrator
@@ -81,7 +78,9 @@ func newLab(t *testing.T) *lab {
 	for _, crd := range must(install.CRDs()) {
 		l.put(must(runtime.DefaultUnstructuredConverter.ToUnstructured(crd)))
 	}
-	l.startGitward()
+	l.gitward = server.New(t, l.dir, l.plane.Kubeconfig(controlplane.Admin), "--guard-registration=false")
+	t.Cleanup(l.gitward.Stop)
+	l.gitward.Serve(t, time.Minute)
 	return l
 }
 
@@ -341,7 +340,7 @@ func (l *lab) gated(on bool) {
 	l.t.Helper()
 	ctx, registration := context.Background(), l.kube.AdmissionregistrationV1()
 	if on {
-		judge, annotator := install.Webhooks(l.url, l.ca)
+		judge, annotator := install.Webhooks(l.gitward.URL, l.gitward.CA)
 		_, err := registration.ValidatingWebhookConfigurations().Create(ctx, judge, metav1.CreateOptions{})
 		l.check(err)
 		_, err = registration.MutatingWebhookConfigurations().Create(ctx, annotator, metav1.CreateOptions{})

@@ -125,7 +125,7 @@ func (s *stage) tellAtEnd(t *testing.T) {
 	}
 	applies, feeds := s.programs()
 	for _, d := range append(feeds, applies) {
-		t.Logf("%s says:\n%s", d.name, d.tail())
+		t.Logf("%s says:\n%s", d.Name, d.Tail())
 	}
 	s.tellOrigin(t)
 }
@@ -159,9 +159,8 @@ func (s *stage) second(t *testing.T) {
 func (s *stage) run(t *testing.T) {
 	applies, feeds := s.programs()
 	for _, d := range append(feeds, applies) {
-		d.t = t
-		d.start()
-		d.ready()
+		d.Start(t)
+		d.ready(t)
 	}
 }
 
@@ -234,14 +233,13 @@ func (s *stage) ownAccount(t *testing.T) {
 // both come back.
 func (s *stage) repairs(t *testing.T, tip string) {
 	applies, _ := s.programs()
-	applies.stop()
+	applies.Stop()
 	s.gated(false)
 	s.spoil()
 	s.gated(true)
 	since := s.lab.mark()
-	applies.t = t
-	applies.start()
-	applies.ready()
+	applies.Start(t)
+	applies.ready(t)
 	server.Await(t, "the repair", 2*patience, func() error { return errors.Join(s.repaired(), s.reconciled(tip)) })
 	s.nothingDenied(t, since, s.users()...)
 	table(t, "the repair", s.tallies(since.requests, s.users()...))

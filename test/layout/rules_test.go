@@ -46,7 +46,7 @@ var rooms = map[string]room{
 	"test/controlplane": {},
 	"test/gitserver":    {imports: []string{"gitindex", "gitindex/object"}},
 	"test/install":      {imports: []string{"charts", "test/gitserver"}},
-	"test/server":       {libraries: []string{}},
+	"test/server":       {imports: []string{"test/install"}},
 	"test":              {imports: []string{"*", "test/controlplane", "test/gitserver", "test/install", "test/server"}}, // test/corpus too: only tests and test/bench import it
 }
 
@@ -57,7 +57,7 @@ var reserved = map[string][]string{
 	"test":              nil,
 	"test/controlplane": {"cmd/gitward", "test"},
 	"test/gitserver":    {"cmd/gitward", "test", "test/install"},
-	"test/install":      {"cmd/gitward", "test"},
+	"test/install":      {"cmd/gitward", "test", "test/server"},
 	"test/server":       {"test"},
 }
 
