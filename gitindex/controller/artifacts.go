@@ -7,6 +7,7 @@ import (
 
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/render"
+	"github.com/gitward/gitward/gitindex/render/flux"
 )
 
 const generatorGroup = "source.extensions.fluxcd.io"
@@ -36,7 +37,7 @@ func (e *evaluator) holds(objects lookups, ref gitindex.Ref, depth int) holding 
 	case ref.Kind != "GitRepository":
 		return holding{}
 	}
-	url, branch := gitRepository(declared)
+	url, branch := flux.Fetches(declared)
 	if url == "" || e.repository.Holds(url, branch) {
 		return holding{here: true}
 	}

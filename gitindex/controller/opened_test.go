@@ -111,3 +111,32 @@ func opened(s *gitindex.Snapshot) *gitindex.Manifest {
 	}
 	return nil
 }
+
+// TestHelmChartElsewhere: a HelmRelease that names a HelmChart takes its chart
+// from where that one's source is, and not from the tree at hand because a
+// directory of it has the same name.
+func TestHelmChartElsewhere(t *testing.T) {
+	for _, test := range []struct {
+		url  string
+		here bool
+	}{{"", true}, {"https://git.example.org/other.git", false}} {
+		w := newScene(t)
+		w.settings.Renderer = &counted{}
+		url := or(test.url, w.settings.Spec.URL)
+		w.commit(w.ada, map[string]string{
+			"release.yaml": "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata: {name: rel, namespace: shop}\nspec:\n  interval: 1h\n  chartRef: {kind: HelmChart, name: web}\n",
+			"sources.yaml": "apiVersion: source.toolkit.fluxcd.io/v1\nkind: HelmChart\nmetadata: {name: web, namespace: shop}\nspec:\n  interval: 1h\n  chart: ./charts/web\n  sourceRef: {kind: GitRepository, name: charts}\n" +
+				"---\napiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {name: charts, namespace: shop}\nspec:\n  interval: 1h\n  url: " + url + "\n  ref: {branch: main}\n",
+			"charts/web/Chart.yaml":        chartYAML,
+			"charts/web/templates/cm.yaml": chartTemplate("1"),
+		})
+		s := w.sync()
+		e := s.Lookup(shopOf("rel-cm"))
+		if here := e != nil && len(e.Current) > 0; here != test.here {
+			t.Errorf("%s: rendered here: %v; problems: %v", url, here, s.Problems)
+		}
+		if told := strings.Contains(fmt.Sprint(s.Problems), "other.git (main), which no Origin tracks"); told == test.here {
+			t.Errorf("%s: problems: %v", url, s.Problems)
+		}
+	}
+}

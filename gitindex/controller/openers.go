@@ -5,6 +5,9 @@ import (
 
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/render"
+	"github.com/gitward/gitward/gitindex/render/argocd"
+	"github.com/gitward/gitward/gitindex/render/flux"
+	"github.com/gitward/gitward/gitindex/render/fluxhelm"
 )
 
 // opener is a Flux or Argo CD object that says what else is rendered.
@@ -67,79 +70,33 @@ type content struct {
 	chart bool
 }
 
-type sourceRef struct {
-	Kind, Name, Namespace string
-}
-
-type argoSource struct {
-	RepoURL        string `json:"repoURL"`
-	Path           string `json:"path"`
-	TargetRevision string `json:"targetRevision"`
-	Chart          string `json:"chart"`
-	Ref            string `json:"ref"`
-}
-
 // contents reads where an opener's content lies. What does not parse names
 // nothing: its renderer says what is wrong with it.
-func (o *opener) contents() []content {
-	var obj struct {
-		Spec struct {
-			Path      string       `json:"path"`
-			SourceRef sourceRef    `json:"sourceRef"`
-			Source    *argoSource  `json:"source"`
-			Sources   []argoSource `json:"sources"`
-			Chart     struct {
-				Spec struct {
-					Chart     string    `json:"chart"`
-					SourceRef sourceRef `json:"sourceRef"`
-				} `json:"spec"`
-			} `json:"chart"`
-			SourceHydrator *struct {
-				DrySource  argoSource `json:"drySource"`
-				SyncSource struct {
-					TargetBranch string `json:"targetBranch"`
-					Path         string `json:"path"`
-				} `json:"syncSource"`
-			} `json:"sourceHydrator"`
-		} `json:"spec"`
-	}
-	if json.Unmarshal(o.json, &obj) != nil {
-		return nil
-	}
-	spec := &obj.Spec
+func (w *world) contents(o *opener) []content {
 	switch o.tool {
 	case render.Flux:
-		return []content{{path: clean(spec.Path), object: o.fluxSource(spec.SourceRef)}}
+		if ref, dir, err := flux.Place(render.Unit{Opener: o.json}); err == nil {
+			return []content{{path: clean(dir), object: ref}}
+		}
 	case render.FluxHelm:
-		c := spec.Chart.Spec
-		if c.SourceRef.Kind != "GitRepository" {
+		ref, dir, err := fluxhelm.Place(render.Alone{Objects: w.view(o.via)}, o.json)
+		switch {
+		case err != nil:
+		case ref.Kind != "GitRepository":
 			return []content{{chart: true}}
+		default:
+			return []content{{path: clean(dir), object: ref}}
 		}
-		return []content{{path: clean(c.Chart), object: o.fluxSource(c.SourceRef)}}
 	case render.Argo:
-		list := spec.Sources
-		if spec.Source != nil && len(list) == 0 {
-			list = []argoSource{*spec.Source}
+		places, err := argocd.Sources(o.json)
+		if err != nil {
+			return nil
 		}
-		if h := spec.SourceHydrator; h != nil {
-			list = []argoSource{{RepoURL: h.DrySource.RepoURL, TargetRevision: h.SyncSource.TargetBranch, Path: h.SyncSource.Path}}
+		var out []content
+		for _, p := range places {
+			out = append(out, content{path: clean(p.Path), repoURL: p.RepoURL, revision: p.TargetRevision, chart: !p.Git || p.OnlyRef})
 		}
-		return argoContents(list)
+		return out
 	}
 	return nil
-}
-
-func argoContents(list []argoSource) []content {
-	var out []content
-	for _, s := range list {
-		out = append(out, content{path: clean(s.Path), repoURL: s.RepoURL, revision: s.TargetRevision, chart: s.Chart != "" || s.Path == ""})
-	}
-	return out
-}
-
-func (o *opener) fluxSource(r sourceRef) gitindex.Ref {
-	if r.Namespace == "" {
-		r.Namespace = o.ref.Namespace
-	}
-	return gitindex.Ref{Group: "source.toolkit.fluxcd.io", Kind: r.Kind, Namespace: r.Namespace, Name: r.Name}
 }

@@ -176,8 +176,8 @@ func (e *evaluator) claimsOf(w *world) []claim {
 		if r.Unit.Opener == nil || r.Error != "" && len(r.Inputs) == 0 {
 			continue
 		}
-		o := opener{tool: r.Unit.Tool, json: r.Unit.Opener}
-		for _, c := range o.contents() {
+		o := opener{tool: r.Unit.Tool, json: r.Unit.Opener, via: r.Via}
+		for _, c := range w.contents(&o) {
 			if c.chart {
 				continue
 			}

@@ -330,7 +330,7 @@ func (e *evaluator) dispose(w *world, o *opener) disposition {
 		return disposition{} // for another cluster
 	}
 	u := o.unit(e.cluster)
-	contents := o.contents()
+	contents := w.contents(o)
 	for _, c := range contents {
 		h := holding{here: true}
 		switch {
@@ -367,29 +367,6 @@ func (e *evaluator) dispose(w *world, o *opener) disposition {
 		return disposition{}
 	}
 	return disposition{unit: u, ours: true}
-}
-
-// gitRepository is the URL of a Flux GitRepository, and what it follows there: a
-// branch, or another ref in the words of render.Repository.
-func gitRepository(raw json.RawMessage) (url, branch string) {
-	var r struct {
-		Spec struct {
-			URL string `json:"url"`
-			Ref struct {
-				Branch string `json:"branch"`
-				Tag    string `json:"tag"`
-				SemVer string `json:"semver"`
-				Name   string `json:"name"`
-				Commit string `json:"commit"`
-			} `json:"ref"`
-		} `json:"spec"`
-	}
-	if raw == nil || json.Unmarshal(raw, &r) != nil {
-		return "", ""
-	}
-	// In the order of Flux, where several are set.
-	f := r.Spec.Ref
-	return r.Spec.URL, render.Follows(f.Commit, f.Name, f.SemVer, f.Tag, f.Branch)
 }
 
 // render renders a unit, or finds that it need not.

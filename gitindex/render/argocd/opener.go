@@ -74,6 +74,7 @@ type Place struct {
 	Path           string
 	Chart          string
 	Git            bool // else a chart or another artifact of a registry
+	OnlyRef        bool // it gives files to the other sources, and no objects
 }
 
 // Sources says where the manifests of an Application come from, or what the git
@@ -94,7 +95,7 @@ func Sources(opener json.RawMessage) ([]Place, error) {
 	}
 	places := make([]Place, len(sources))
 	for i, s := range sources {
-		places[i] = Place{RepoURL: s.RepoURL, TargetRevision: s.TargetRevision, Path: path.Clean("./" + s.Path), Chart: s.Chart, Git: s.isGit()}
+		places[i] = Place{RepoURL: s.RepoURL, TargetRevision: s.TargetRevision, Path: path.Clean("./" + s.Path), Chart: s.Chart, Git: s.isGit(), OnlyRef: s.onlyRef()}
 	}
 	return places, nil
 }

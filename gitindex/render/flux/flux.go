@@ -25,39 +25,27 @@ const (
 	sourceGroup = "source.toolkit.fluxcd.io"
 )
 
-// Opens reports whether the object is a Kustomization of Flux.
-func Opens(o *render.Object) bool { return o.Group == group && o.Kind == "Kustomization" }
-
-// Source is the object that the unit's Kustomization takes its files from.
-// Whether that is the tree at hand is for the caller to say.
-func Source(u render.Unit) (gitindex.Ref, error) {
+// Place is where the unit's Kustomization takes its files from: a source object,
+// and spec.path as it is written. Whether that is the tree at hand is for the
+// caller to say.
+func Place(u render.Unit) (source gitindex.Ref, path string, err error) {
 	k, err := decode(u)
 	if err != nil {
-		return gitindex.Ref{}, err
+		return gitindex.Ref{}, "", err
 	}
-	return k.source(), nil
+	return k.source(), k.Spec.Path, nil
 }
 
-// Origin is what a GitRepository fetches.
-type Origin struct {
-	URL                         string
-	Branch, Tag, SemVer, Commit string
-	Name                        string // a full reference: refs/heads/main
-}
-
-// Repository is the GitRepository that the unit's Kustomization names, as src
-// declares it. The bool says whether it does.
-func Repository(src render.Sources, u render.Unit) (Origin, bool, error) {
-	k, err := decode(u)
-	if err != nil {
-		return Origin{}, false, err
-	}
-	r, err := k.repository(src)
-	if err != nil || r == nil {
-		return Origin{}, false, err
+// Fetches is the URL of a GitRepository, and what it follows there: a branch, or
+// another ref in the words of render.Follows. Both are empty where it cannot be
+// read.
+func Fetches(gitRepository json.RawMessage) (url, follows string) {
+	var r repository
+	if gitRepository == nil || json.Unmarshal(gitRepository, &r) != nil {
+		return "", ""
 	}
 	f := r.Spec.Ref
-	return Origin{URL: r.Spec.URL, Branch: f.Branch, Tag: f.Tag, SemVer: f.SemVer, Commit: f.Commit, Name: f.Name}, true, nil
+	return r.Spec.URL, render.Follows(f.Commit, f.Name, f.SemVer, f.Tag, f.Branch)
 }
 
 // Build renders the Kustomization in u.Opener from the tree of its source. A

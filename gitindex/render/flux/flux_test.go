@@ -310,14 +310,14 @@ func TestLive(t *testing.T) {
 // TestSource: only a GitRepository can be this tree.
 func TestSource(t *testing.T) {
 	u := unit(t, "  path: ./\n")
-	ref, err := Source(u)
+	ref, _, err := Place(u)
 	if err != nil || ref != (gitindex.Ref{Group: sourceGroup, Kind: "GitRepository", Namespace: "flux-system", Name: "flux-system"}) {
 		t.Error(ref, err)
 	}
 	repository := "apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {name: flux-system, namespace: flux-system}\nspec: {url: 'https://example.org/x.git', ref: {branch: main}%s}\n"
 	src := sources(t, map[string]string{"page.yaml": page}, strings.Replace(repository, "%s", "", 1))
-	if origin, ok, err := Repository(src, u); err != nil || !ok || origin != (Origin{URL: "https://example.org/x.git", Branch: "main"}) {
-		t.Error(origin, ok, err)
+	if url, follows := Fetches(src.Objects[ref]); url != "https://example.org/x.git" || follows != "main" {
+		t.Error(url, follows)
 	}
 	var needs *render.NeedsError
 	u.Opener = json.RawMessage(strings.Replace(string(u.Opener), "GitRepository", "OCIRepository", 1))

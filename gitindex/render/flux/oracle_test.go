@@ -57,7 +57,7 @@ func openRepo(t testing.TB, root, name string) repo {
 				ref.Namespace = "flux-system"
 			}
 			r.src.Objects[ref] = o.JSON
-			if Opens(&o) {
+			if o.Group == group && o.Kind == "Kustomization" {
 				r.units = append(r.units, render.Unit{ID: name + " " + o.Name, Tool: render.Flux, Namespace: "flux-system", Opener: o.JSON})
 			}
 		}

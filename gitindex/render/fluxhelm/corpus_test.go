@@ -123,7 +123,7 @@ func TestCorpus(t *testing.T) {
 				outcomes["needs "+names.ReplaceAllString(needs.What, "$1 …")+": "+needs.Why]++
 				t.Logf("%s: %v", o.Path, err)
 			}
-			if _, err := Source(r, inNamespace(t, o)); err != nil {
+			if _, _, err := Place(r, inNamespace(t, o)); err != nil {
 				t.Errorf("%s: %v", o.Path, err)
 			}
 		}

@@ -13,9 +13,6 @@ import (
 	"github.com/gitward/gitward/gitindex/render"
 )
 
-// Opens reports whether the object is a HelmRelease of Flux.
-func Opens(o *render.Object) bool { return o.Group == Group && o.Kind == "HelmRelease" }
-
 // Build renders the unit that a HelmRelease opens. The labels and annotations by
 // which Flux and Helm mark all objects are not among what it gives.
 func Build(src render.Sources, u render.Unit) (render.Output, error) {

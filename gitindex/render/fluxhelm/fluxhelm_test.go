@@ -637,7 +637,7 @@ func TestSource(t *testing.T) {
 		"chartRef: {kind: OCIRepository, name: tag}":                                                      "OCIRepository apps/tag",
 		"chartRef: {kind: HelmChart, name: chart}":                                                        "HelmRepository apps/index",
 	} {
-		if ref, err := Source(w, release(t, spec).Opener); err != nil || ref.String() != want {
+		if ref, _, err := Place(w, release(t, spec).Opener); err != nil || ref.String() != want {
 			t.Errorf("%s: %v, %v", spec, ref, err)
 		}
 	}

@@ -172,7 +172,7 @@ func (hr *helmRelease) check() error {
 	case s.Upgrade.PreserveValues:
 		return errors.New("spec.upgrade.preserveValues takes values of earlier releases, which are not in Git")
 	case (s.Chart == nil) == (s.ChartRef == nil):
-		return errors.New("exactly one of spec.chart and spec.chartRef must be set")
+		return errNoChart
 	}
 	for _, p := range s.PostRenderers {
 		if p.Kustomize != nil && (len(p.Kustomize.StrategicMerge) > 0 || len(p.Kustomize.JSON6902) > 0) {

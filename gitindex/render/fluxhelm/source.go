@@ -20,26 +20,30 @@ import (
 // SourceGroup is that of the objects that say where charts are.
 const SourceGroup = "source.toolkit.fluxcd.io"
 
-// Source is the object that the HelmRelease takes its chart from. A chart of a
-// GitRepository is read from the tree: whoever calls Build decides whether that
-// is the repository meant.
-func Source(src render.Sources, opener json.RawMessage) (gitindex.Ref, error) {
+// Place is where the HelmRelease takes its chart from: a source object, and the
+// chart there as it is written, which in a GitRepository is a directory. A chart
+// of a GitRepository is read from the tree: whoever calls Build decides whether
+// that is the repository meant.
+func Place(src render.Sources, opener json.RawMessage) (source gitindex.Ref, chart string, err error) {
 	hr, err := parse(opener)
 	if err != nil {
-		return gitindex.Ref{}, err
+		return gitindex.Ref{}, "", err
 	}
-	if err := hr.check(); err != nil {
-		return gitindex.Ref{}, fmt.Errorf("%s: %w", hr.ref(), err)
-	}
-	if ref := hr.Spec.ChartRef; ref != nil && ref.Kind != "HelmChart" {
-		return hr.source(ref.Kind, ref.Namespace, ref.Name), nil
+	switch ref := hr.Spec.ChartRef; {
+	case hr.Spec.Chart != nil:
+	case ref == nil:
+		return gitindex.Ref{}, "", fmt.Errorf("%s: %w", hr.ref(), errNoChart)
+	case ref.Kind != "HelmChart":
+		return hr.source(ref.Kind, ref.Namespace, ref.Name), "", nil
 	}
 	spec, namespace, err := hr.chartSpec(src)
 	if err != nil {
-		return gitindex.Ref{}, fmt.Errorf("%s: %w", hr.ref(), err)
+		return gitindex.Ref{}, "", fmt.Errorf("%s: %w", hr.ref(), err)
 	}
-	return gitindex.Ref{Group: SourceGroup, Kind: spec.SourceRef.Kind, Namespace: namespace, Name: spec.SourceRef.Name}, nil
+	return gitindex.Ref{Group: SourceGroup, Kind: spec.SourceRef.Kind, Namespace: namespace, Name: spec.SourceRef.Name}, spec.Chart, nil
 }
+
+var errNoChart = errors.New("exactly one of spec.chart and spec.chartRef must be set")
 
 // chart is where the chart is, and what Flux changes of it when it packs it.
 type chart struct {
