@@ -1,27 +1,14 @@
 package gate
 
-import (
-	"strings"
-
-	"github.com/gitward/gitward/gitindex"
-)
+import "github.com/gitward/gitward/gitindex"
 
 // Applier: metadata that a known applier adds, at exactly the value computed for
 // this applier and this object. Never a prefix, and never because a label says
 // who applied.
 
 const (
-	lastApplied      = "kubectl.kubernetes.io/last-applied-configuration"
-	fluxName         = "kustomize.toolkit.fluxcd.io/name"
-	fluxNamespace    = "kustomize.toolkit.fluxcd.io/namespace"
-	fluxHelmName     = "helm.toolkit.fluxcd.io/name"
-	fluxHelmSpace    = "helm.toolkit.fluxcd.io/namespace"
-	argoTracking     = "argocd.argoproj.io/tracking-id"
-	argoInstallation = "argocd.argoproj.io/installation-id"
-	argoHook         = "argocd.argoproj.io/hook-finalizer"
-	helmManagedBy    = "app.kubernetes.io/managed-by"
-	helmName         = "meta.helm.sh/release-name"
-	helmSpace        = "meta.helm.sh/release-namespace"
+	lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
+	argoHook    = "argocd.argoproj.io/hook-finalizer"
 )
 
 func applierReason(c *comparison, v values) bool {
@@ -36,73 +23,25 @@ func applierReason(c *comparison, v values) bool {
 	case field == "annotations" && c.path[2].name == lastApplied:
 		return equal(v.old, v.new) || c.isLastApplied(text(v.new))
 	case field == "labels", field == "annotations":
-		return v.new == any(c.decorations()[field+"/"+c.path[2].name]) && v.new != any("")
+		return v.new == any(c.decorations()[field][c.path[2].name]) && v.new != any("")
 	case field == "finalizers":
 		return v.new == any(argoHook) && c.isArgoHook()
 	}
 	return false
 }
 
-// decorations are the labels and annotations that the manifest's applier adds,
-// by "labels/key" or "annotations/key".
-func (c *comparison) decorations() map[string]string {
+// decorations are the labels and annotations that the manifest's applier adds:
+// see gitindex.Applier.Decorations.
+func (c *comparison) decorations() map[string]map[string]string {
 	m := c.manifest
-	a := m.Applier
-	if a == nil {
+	if m.Applier == nil {
 		return nil
 	}
-	d := map[string]string{}
-	if a.FluxName != "" {
-		d["labels/"+fluxName] = a.FluxName
-		d["labels/"+fluxNamespace] = a.FluxNamespace
+	ref := c.subject.ref
+	if m.Ref.Name == "" {
+		ref.Name = "" // Argo CD tracks it before it is named
 	}
-	if a.FluxHelmName != "" {
-		d["labels/"+fluxHelmName] = a.FluxHelmName
-		d["labels/"+fluxHelmSpace] = a.FluxHelmNamespace
-	}
-	if a.HelmRelease != "" && !m.Hook && !m.Bare {
-		d["labels/"+helmManagedBy] = "Helm"
-		d["annotations/"+helmName] = a.HelmRelease
-		d["annotations/"+helmSpace] = a.HelmNamespace
-	}
-	if a.ArgoApplication != "" {
-		ref := c.subject.ref
-		if m.Ref.Name == "" {
-			ref.Name = "" // it is tracked before it is named
-		}
-		argoTracks(d, a, ref)
-	}
-	return d
-}
-
-// argoTracks adds what Argo CD finds its objects by: an annotation, or a label, or
-// both (argo-cd, util/argo/resource_tracking.go). A cluster-scoped object has the
-// destination's namespace in its tracking id.
-func argoTracks(d map[string]string, a *gitindex.Applier, ref gitindex.Ref) {
-	if a.ArgoInstanceLabel != "" {
-		d["labels/"+a.ArgoInstanceLabel] = labelValue(a.ArgoApplication)
-	}
-	if ref.Namespace == "" {
-		ref.Namespace = a.ArgoNamespace
-	}
-	d["annotations/"+argoTracking] = trackingID(a.ArgoApplication, ref)
-	if a.ArgoInstallationID != "" {
-		d["annotations/"+argoInstallation] = a.ArgoInstallationID
-	}
-}
-
-// labelValue cuts a name to what a label may hold, as Argo CD does.
-func labelValue(name string) string {
-	const most = 63
-	if len(name) <= most {
-		return name
-	}
-	return strings.TrimRight(name[:most], "-_.")
-}
-
-// trackingID is Argo CD's: <application>:<group>/<kind>:<namespace>/<name>.
-func trackingID(app string, ref gitindex.Ref) string {
-	return app + ":" + ref.Group + "/" + ref.Kind + ":" + ref.Namespace + "/" + ref.Name
+	return m.Applier.Decorations(ref, m.Hook, m.Bare)
 }
 
 // isLastApplied reports whether the annotation is what client-side apply
@@ -117,12 +56,12 @@ func (c *comparison) isLastApplied(annotation string) bool {
 	if err != nil {
 		return false
 	}
-	for key, value := range c.decorations() {
-		field, name := cut(key)
+	for field, values := range c.decorations() {
 		set, _ := dig(applied, "metadata", field).(map[string]any)
-		declared := dig(raw, "metadata", field, name)
-		if declared == absent && set[name] == any(value) {
-			delete(set, name)
+		for name, value := range values {
+			if dig(raw, "metadata", field, name) == absent && set[name] == any(value) {
+				delete(set, name)
+			}
 		}
 	}
 	if annotations, ok := dig(raw, "metadata", "annotations").(map[string]any); ok {
@@ -175,15 +114,6 @@ func (c *comparison) differsInHoles(applied, raw any) bool {
 // isOpen reports whether any value of the object is left open.
 func (c *comparison) isOpen() bool {
 	return len(c.manifest.Holes)+len(c.manifest.Live) > 0 || c.tracing != nil && len(c.tracing.rule.Holes) > 0
-}
-
-func cut(key string) (field, name string) {
-	for i := range key {
-		if key[i] == '/' {
-			return key[:i], key[i+1:]
-		}
-	}
-	return key, ""
 }
 
 // appliedForm brings a manifest to the form in which two of them say the same

@@ -87,7 +87,7 @@ func TestRecordedReleases(t *testing.T) {
 	decorated := 0
 	for _, rec := range reviews {
 		req := rec.request()
-		if req.Operation != Create && req.Operation != Update || !strings.Contains(string(req.Object), `"`+helmName+`"`) {
+		if req.Operation != Create && req.Operation != Update || !strings.Contains(string(req.Object), `"`+gitindex.HelmReleaseName+`"`) {
 			continue
 		}
 		decorated++
