@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/gitward/gitward/test/controlplane"
+	"github.com/gitward/gitward/test/server"
 )
 
 // actor is somebody who speaks to the API server through a tool, and a count of
@@ -181,7 +182,7 @@ func (l *lab) mustRefuse(a *actor, attacks ...attack) {
 		switch {
 		case err == nil:
 			l.t.Errorf("%s: it passes", x.name)
-		case len(a.denials) == 0 && !refused(err):
+		case len(a.denials) == 0 && !server.Refused(err):
 			l.t.Errorf("%s: not Gitward refused it: %v", x.name, err)
 		case len(passed) > 0:
 			l.t.Errorf("%s: refused, but these passed: %q", x.name, passed)

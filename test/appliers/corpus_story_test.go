@@ -227,7 +227,7 @@ func (l *lab) applyAll(job *actor, files [][]string, how ...string) {
 		l.settle()
 	}
 	for _, line := range said {
-		if !deniedByGate(line) && (strings.Contains(line, "rror") || strings.Contains(line, "invalid") || strings.Contains(line, "no matches")) {
+		if !server.IsDenial(line) && (strings.Contains(line, "rror") || strings.Contains(line, "invalid") || strings.Contains(line, "no matches")) {
 			l.t.Logf("by Kubernetes: %.250s", line)
 		}
 	}

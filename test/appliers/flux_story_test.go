@@ -191,7 +191,7 @@ func (l *lab) action(action string) {
 		client, err := l.client(l.dynamic, ref("v1 ConfigMap default/x"))
 		l.check(err)
 		_, err = client.Create(context.Background(), u, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-		if refused(err) != (action == "Deny") {
+		if server.Refused(err) != (action == "Deny") {
 			return fmt.Errorf("the answer is %v", err)
 		}
 		return nil

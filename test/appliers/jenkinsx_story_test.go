@@ -12,6 +12,7 @@ import (
 	"github.com/gitward/gitward/api/v1alpha1"
 	"github.com/gitward/gitward/test/corpus"
 	"github.com/gitward/gitward/test/gitserver"
+	"github.com/gitward/gitward/test/server"
 )
 
 // notServed are kinds of the corpus that the API server has no more, or not in
@@ -126,7 +127,7 @@ func TestGitLab(t *testing.T) {
 	l.chapter("applied", func(*testing.T) {
 		for _, args := range [][]string{{"apply"}, {"apply"}, {"apply", "--server-side", "--force-conflicts"}} {
 			out, err := job.kubectl(append(args, "-f", l.path(file))...)
-			if err == nil || strings.Count(err.Error(), invalid) != 1 || refused(err) {
+			if err == nil || strings.Count(err.Error(), invalid) != 1 || server.Refused(err) {
 				l.t.Errorf("%v: %v\n%s", args, err, out)
 			}
 			job.tell(l.t, strings.Join(args, " "))

@@ -93,6 +93,17 @@ func (l *lab) reset() {
 	l.gitward.KillAndTell(l.t)
 }
 
+// gated puts the webhooks into the cluster or takes them out, and waits until
+// the API server does as it was told.
+func (l *lab) gated(on bool) {
+	l.t.Helper()
+	if on {
+		l.gitward.Register(l.t, l.kube)
+	} else {
+		server.Unregister(l.t, l.kube)
+	}
+}
+
 // chapter is a subtest; failures inside are told of it.
 func (l *lab) chapter(name string, tell func(t *testing.T)) bool {
 	outer := l.t

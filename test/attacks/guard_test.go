@@ -97,12 +97,12 @@ func (l *lab) ungated(t testing.TB, do func()) {
 			}
 			return nil
 		})
-		l.awaitGated(t, true)
+		server.AwaitGated(t, l.kube, true)
 	}()
 	for _, path := range []string{judgeConfig, stampConfig} {
 		check(t, remove(path).do(admin, ""))
 	}
-	l.awaitGated(t, false)
+	server.AwaitGated(t, l.kube, false)
 	do()
 }
 
@@ -271,7 +271,7 @@ func TestS19OwnKinds(t *testing.T) {
 	// By dry run: where this one is admitted, nothing else in this lab would be
 	// judged any more.
 	err := remove("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/origins.gitward.dev").dry().do(w.lab.client(whoIs("system:masters")), "")
-	if !refusedByGate(err) {
+	if !server.Refused(err) {
 		t.Errorf("the kind of Origins, of which Git declares none, deleted: %v", orAdmitted(err))
 	}
 }
@@ -323,7 +323,7 @@ func (w *world) noticed(admin *rest.RESTClient) {
 	}
 	check(w.t, syscall.Kill(w.lab.gitward.Pid(), syscall.SIGCONT))
 	started := time.Now()
-	w.lab.awaitGated(w.t, true)
+	server.AwaitGated(w.t, w.lab.kube, true)
 	closed := time.Since(started)
 	if closed >= 10*time.Second {
 		w.t.Errorf("the judge was back only after %v", closed)
@@ -382,7 +382,7 @@ func TestS2Guard(t *testing.T) {
 			w.lab.gitward.Kill()
 		}
 		for _, d := range deeds {
-			if err := d.calls[0].do(w.lab.client(whoIs(d.by)), w.ns); !refusedByGuard(err) && !refusedByGate(err) {
+			if err := d.calls[0].do(w.lab.client(whoIs(d.by)), w.ns); !refusedByGuard(err) && !server.Refused(err) {
 				t.Errorf("%s with Gitward %s: %v", d.name, state, orAdmitted(err))
 			}
 		}
@@ -398,7 +398,7 @@ func (l *lab) revive(t testing.TB) {
 	l.gitward.start(t)
 	server.Await(t, "Gitward again", 60*time.Second, func() error {
 		_, err := l.kube.CoreV1().ConfigMaps("default").Create(context.Background(), configMapObject("probe-that-is-in-no-repository"), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-		if !refusedByGate(err) || !strings.Contains(err.Error(), "is not in Git") {
+		if !server.Refused(err) || !strings.Contains(err.Error(), "is not in Git") {
 			return orAdmitted(err)
 		}
 		return nil
@@ -426,7 +426,7 @@ func TestS19Names(t *testing.T) {
 				continue
 			}
 			tries++
-			if err := d.call.dry().do(w.lab.client(who), ""); !refusedByGuard(err) && !refusedByGate(err) {
+			if err := d.call.dry().do(w.lab.client(who), ""); !refusedByGuard(err) && !server.Refused(err) {
 				t.Errorf("%s (%s): %v", d.name, who.name, orAdmitted(err))
 			}
 		}

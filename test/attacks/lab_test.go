@@ -13,7 +13,6 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -94,7 +93,7 @@ func newLab(t testing.TB, plane *controlplane.ControlPlane) *lab {
 	l.furnish(t)
 	l.gitward = newGitward(t, plane, l.dir)
 	l.trust(t)
-	l.setGated(t, true)
+	l.gitward.Register(t, l.kube)
 	return l
 }
 
@@ -218,49 +217,6 @@ func (l *lab) commitAs(t testing.TB, signer gitserver.Signer, files map[string]s
 	id, err := l.repo.Commit(gitserver.CommitOptions{Files: files, Delete: remove, Signer: signer, Message: "change"})
 	check(t, err)
 	return id
-}
-
-// setGated puts the webhooks into the cluster or takes them out, and waits
-// until the API server does as it was told.
-func (l *lab) setGated(t testing.TB, on bool) {
-	t.Helper()
-	ctx := context.Background()
-	registration := l.kube.AdmissionregistrationV1()
-	if on {
-		judge, annotator := install.Webhooks(l.gitward.URL, l.gitward.CA)
-		_, err := registration.ValidatingWebhookConfigurations().Create(ctx, judge, metav1.CreateOptions{})
-		check(t, err)
-		_, err = registration.MutatingWebhookConfigurations().Create(ctx, annotator, metav1.CreateOptions{})
-		check(t, err)
-	} else {
-		for _, err := range []error{
-			registration.ValidatingWebhookConfigurations().Delete(ctx, install.Judge, metav1.DeleteOptions{}),
-			registration.MutatingWebhookConfigurations().Delete(ctx, install.Annotator, metav1.DeleteOptions{}),
-		} {
-			if err != nil && !apierrors.IsNotFound(err) {
-				t.Fatal(err)
-			}
-		}
-	}
-	l.awaitGated(t, on)
-}
-
-func (l *lab) awaitGated(t testing.TB, on bool) {
-	t.Helper()
-	probe := post("/api/v1/namespaces/default/configmaps?dryRun=All", "{apiVersion: v1, kind: ConfigMap, metadata: {name: probe-that-is-in-no-repository}}")
-	server.Await(t, fmt.Sprintf("the webhooks (%v)", on), 30*time.Second, func() error {
-		err := probe.do(l.client(whoIs("system:masters")), "")
-		if refusedByGate(err) != on {
-			return fmt.Errorf("the answer is %w", err)
-		}
-		return nil
-	})
-	// The two configurations come by two watches: leave the other its moment.
-	time.Sleep(250 * time.Millisecond)
-}
-
-func refusedByGate(err error) bool {
-	return err != nil && strings.Contains(err.Error(), `admission webhook "`+install.Judge+`" denied the request`)
 }
 
 func must[T any](v T, err error) T {

@@ -103,7 +103,7 @@ spec:
 	late := create(configMap("late", "1"))
 	server.Await(w.t, "the mutating policy", 20*time.Second, func() error {
 		err := late.dry().do(admin, w.ns)
-		if !refusedByGate(err) || !strings.Contains(err.Error(), "data.pear") {
+		if !server.Refused(err) || !strings.Contains(err.Error(), "data.pear") {
 			return orAdmitted(err)
 		}
 		return nil

@@ -9,6 +9,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/gitward/gitward/gate"
+	"github.com/gitward/gitward/test/server"
 )
 
 // attack is a deed and the words in which it is refused.
@@ -210,7 +211,7 @@ func (w *world) allReached() {
 
 // judge holds an answer against what the attack is to meet with.
 func (w *world) judge(a attack, err error) (gate.Refused, error) {
-	if !refusedByGate(err) {
+	if !server.Refused(err) {
 		return "", fmt.Errorf("not refused by Gitward: %w", orAdmitted(err))
 	}
 	record, problem := w.lab.gitward.recordOf(err)

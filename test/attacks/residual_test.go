@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"k8s.io/client-go/rest"
+
+	"github.com/gitward/gitward/test/server"
 )
 
 // deed is what somebody does under a name that they take.
@@ -82,7 +84,7 @@ func TestS20Names(t *testing.T) {
 			t.Logf("%-55s | residual: open to whoever may take the name", n.who.name+": "+n.what)
 		case n.opens:
 			t.Logf("%-55s | refused, better than promised: %v", n.who.name+": "+n.what, err)
-		case !refusedByGate(err):
+		case !server.Refused(err):
 			t.Errorf("%s: %s: %v", n.who.name, n.what, orAdmitted(err))
 		default:
 			t.Logf("%-55s | Gitward: refused", n.who.name+": "+n.what)
@@ -97,7 +99,7 @@ func (w *world) noGroups() {
 	w.t.Helper()
 	for _, name := range []string{"system:node:evil", "system:serviceaccount:kube-system:deployment-controller", "system:serviceaccount:" + systemNamespace + ":gitward"} {
 		who := person{name: "an administrator as " + name, user: mallory, as: rest.ImpersonationConfig{UserName: name, Groups: []string{"system:masters"}}}
-		if err := create(pod("mine", "evil")).dry().do(w.lab.client(who), w.ns); !refusedByGate(err) {
+		if err := create(pod("mine", "evil")).dry().do(w.lab.client(who), w.ns); !server.Refused(err) {
 			w.t.Errorf("a Pod %s: %v", who.name, orAdmitted(err))
 		}
 	}

@@ -102,7 +102,7 @@ func TestS38(t *testing.T) {
 		`{users: [mallory], reason: mine, expires: "tomorrow"}`: "must be",
 	} {
 		err := wide(entry).do(w.lab.client(whoIs("cluster-admin")), "")
-		if err == nil || refusedByGate(err) || !strings.Contains(err.Error(), says) {
+		if err == nil || server.Refused(err) || !strings.Contains(err.Error(), says) {
 			t.Errorf("the exclusion %s: %v, want %q", entry, err, says)
 		}
 	}
@@ -177,7 +177,7 @@ func TestPeerRawBytes(t *testing.T) {
 		server.Await(t, "an odd commit, signed as it is: "+what, 20*time.Second, func() error { return odd.do(w.lab.client(whoIs("cluster-admin")), w.ns) })
 		w.lab.commit(t, nil, w.ns+"/odd.yaml")
 		server.Await(t, "its end", 20*time.Second, func() error {
-			if err := odd.do(w.lab.client(whoIs("cluster-admin")), w.ns); !refusedByGate(err) {
+			if err := odd.do(w.lab.client(whoIs("cluster-admin")), w.ns); !server.Refused(err) {
 				return orAdmitted(err)
 			}
 			return nil

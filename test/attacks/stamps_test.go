@@ -107,7 +107,7 @@ func TestS2(t *testing.T) {
 	for _, body := range []string{forgedStamp, strings.Replace(forgedStamp, `{"metadata"`, `{"status":{"turns":1},"metadata"`, 1)} {
 		err := merge(wheel+"/status", body).do(w.lab.client(whoIs("system:masters")), w.ns)
 		live := objectAt(strings.ReplaceAll(wheel, "$NS", w.ns))
-		if err != nil && !refusedByGate(err) || live.GetName() != "wheel" || live.GetAnnotations()["gitward.dev/author"] != "Ada Example <ada@example.org>" {
+		if err != nil && !server.Refused(err) || live.GetName() != "wheel" || live.GetAnnotations()["gitward.dev/author"] != "Ada Example <ada@example.org>" {
 			t.Errorf("after a forged stamp through widgets/status (%v) there is %v", err, live.Object)
 		}
 	}
@@ -138,7 +138,7 @@ func (w *world) clusterScoped() {
 		"/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations/workload-low"} {
 		err := merge(path+"/status", forgedStamp).do(w.lab.client(whoIs("system:masters")), "")
 		live := objectAt(path)
-		if err != nil && !refusedByGate(err) || live.GetName() == "" || live.GetAnnotations()["gitward.dev/author"] != "" {
+		if err != nil && !server.Refused(err) || live.GetName() == "" || live.GetAnnotations()["gitward.dev/author"] != "" {
 			w.t.Errorf("after a forged stamp through %s/status (%v) there is %v", kindIn(path), err, live.Object)
 		}
 		w.t.Logf("%-55s | naive: not shown (the API server keeps the metadata) | Gitward: nothing is stored | 1 tries", "a forged stamp through "+kindIn(path)+"/status")

@@ -169,7 +169,7 @@ func (w *world) partly() {
 	gone := remove(inCore + "configmaps/a-gone").dry()
 	server.Await(w.t, "Git's having forgotten them", 20*time.Second, func() error { return gone.do(admin, w.ns) })
 	err := remove(inCore+"configmaps").do(w.lab.client(whoIs("namespace editor")), w.ns)
-	if !refusedByGate(err) {
+	if !server.Refused(err) {
 		w.t.Errorf("deletecollection of what is declared in part: %v", orAdmitted(err))
 	}
 	stay, went := []string{"prices", "stuck", "zebra"}, 0

@@ -111,7 +111,7 @@ func asked(t *testing.T, plane *controlplane.ControlPlane, kube *kubernetes.Clie
 	server.Await(t, "a refusal", 30*time.Second, func() error {
 		err := kube.CoreV1().RESTClient().Post().Namespace("default").Resource("configmaps").MaxRetries(0).Param("dryRun", "All").
 			Body([]byte(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"}}`)).Do(context.Background()).Error()
-		if err == nil || !strings.Contains(err.Error(), `admission webhook "`+install.Judge+`" denied the request`) {
+		if !server.Refused(err) {
 			return fmt.Errorf("the answer is %v", err)
 		}
 		return nil

@@ -155,7 +155,7 @@ func TestAttacks(t *testing.T) {
 	for _, a := range attacks {
 		for who, kube := range somebody {
 			err := a.deed(ctx, kube, nil)
-			if !refusedByGate(err) || !strings.Contains(err.Error(), a.want) {
+			if !server.Refused(err) || !strings.Contains(err.Error(), a.want) {
 				t.Errorf("%s (%s): %v\nwant %q", a.name, who, err, a.want)
 				continue
 			}
@@ -337,7 +337,7 @@ func expect(t testing.TB, what string, err error, want string) {
 	switch {
 	case want == "" && err != nil:
 		t.Errorf("%s: %v", what, err)
-	case want != "" && (!refusedByGate(err) || !strings.Contains(err.Error(), want)):
+	case want != "" && (!server.Refused(err) || !strings.Contains(err.Error(), want)):
 		t.Errorf("%s: %v\nwant %q", what, err, want)
 	case want != "":
 		wellPut(t, err)
@@ -433,7 +433,7 @@ func TestForcePush(t *testing.T) {
 	if status.AcceptedRevision != second {
 		t.Errorf("the accepted revision moved from %s to %s (forced: %s)", second, status.AcceptedRevision, forced)
 	}
-	if err := l.apply(configMap(ns, "a", "3")); !refusedByGate(err) {
+	if err := l.apply(configMap(ns, "a", "3")); !server.Refused(err) {
 		t.Errorf("what was forced in: %v", err)
 	}
 	expect(t, "the accepted state again", l.apply(configMap(ns, "a", "2")), "")

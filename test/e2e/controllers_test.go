@@ -444,7 +444,7 @@ func (h *hands) round(ctx context.Context) {
 			p.Status = running(p)
 			_, err = h.kubelet.CoreV1().Pods(p.Namespace).UpdateStatus(ctx, p, metav1.UpdateOptions{})
 		}
-		if refusedByGate(err) {
+		if server.Refused(err) {
 			h.l.t.Errorf("Pod %s/%s: %v", p.Namespace, p.Name, err)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/gitward/gitward/gitindex"
+	"github.com/gitward/gitward/test/server"
 )
 
 const (
@@ -135,7 +136,7 @@ func (c *corpus) editedCreations(t *tally, d *declaration) {
 	}
 	unedited, err := send(d.manifest())
 	if err != nil {
-		if refusedByGate(err) {
+		if server.Refused(err) {
 			c.t.Errorf("%s unedited: %v", d, err)
 		}
 		return // what kubectl cannot create, server-side apply can
@@ -223,7 +224,7 @@ func (c *corpus) inEarnest(t *tally, d *declaration, client dynamic.ResourceInte
 		c.t.Error(readErr)
 		return
 	}
-	if !refusedByGate(err) || !reflect.DeepEqual(comparable(live, "status"), comparable(now, "status")) {
+	if !server.Refused(err) || !reflect.DeepEqual(comparable(live, "status"), comparable(now, "status")) {
 		c.t.Errorf("%s of %s for real: %v", e, d, err)
 	}
 	t.note("for real", byGate)
@@ -233,7 +234,7 @@ func (c *corpus) inEarnest(t *tally, d *declaration, client dynamic.ResourceInte
 func (c *corpus) judge(t *tally, d *declaration, e *edit, verb string, base, got *unstructured.Unstructured, err error) string {
 	result := byGate
 	switch {
-	case refusedByGate(err):
+	case server.Refused(err):
 	case err != nil && strings.Contains(err.Error(), "failed calling webhook"), apierrors.IsTooManyRequests(err), apierrors.IsTimeout(err), apierrors.IsServerTimeout(err):
 		result = broken
 		c.t.Errorf("%s: %s of %s: %v", verb, e, d, err)

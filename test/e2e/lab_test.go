@@ -187,31 +187,12 @@ func (l *lab) resource(gvk schema.GroupVersionKind, namespace string) (dynamic.R
 // until the API server does as it was told.
 func (l *lab) setGated(on bool) {
 	l.t.Helper()
-	ctx := context.Background()
-	registration := l.kube.AdmissionregistrationV1()
 	if on {
 		l.createWebhooks()
+		server.AwaitGated(l.t, l.kube, true)
 	} else {
-		for _, err := range []error{
-			registration.ValidatingWebhookConfigurations().Delete(ctx, install.Judge, metav1.DeleteOptions{}),
-			registration.MutatingWebhookConfigurations().Delete(ctx, install.Annotator, metav1.DeleteOptions{}),
-		} {
-			if err != nil && !apierrors.IsNotFound(err) {
-				l.t.Fatal(err)
-			}
-		}
+		server.Unregister(l.t, l.kube)
 	}
-	probe := request(l.kube, "POST", "configmaps", "default", "").VersionedParams(&metav1.CreateOptions{DryRun: dryRun}, metav1.ParameterCodec).
-		MaxRetries(0).Body([]byte(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"probe-that-is-in-no-repository"}}`))
-	server.Await(l.t, fmt.Sprintf("the webhooks (%v)", on), 30*time.Second, func() error {
-		err := probe.Do(ctx).Error()
-		if refusedByGate(err) != on {
-			return fmt.Errorf("the answer is %v", err)
-		}
-		return nil
-	})
-	// The two configurations come by two watches: leave the other its moment.
-	time.Sleep(250 * time.Millisecond)
 }
 
 func (l *lab) createWebhooks() {
@@ -225,10 +206,6 @@ func (l *lab) createWebhooks() {
 	l.check(err)
 	_, err = registration.MutatingWebhookConfigurations().Create(ctx, annotator, metav1.CreateOptions{})
 	l.check(err)
-}
-
-func refusedByGate(err error) bool {
-	return err != nil && strings.Contains(err.Error(), `admission webhook "`+install.Judge+`" denied the request`)
 }
 
 // commit commits files signed, and returns the commit's id.

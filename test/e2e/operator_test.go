@@ -124,7 +124,7 @@ func TestOperator(t *testing.T) {
 			return err
 		},
 	} {
-		if err := try(); !refusedByGate(err) {
+		if err := try(); !server.Refused(err) {
 			t.Errorf("%s: %v", what, err)
 		} else if strings.Contains(err.Error(), "three") || strings.Contains(err.Error(), "dGhyZWU") {
 			t.Errorf("%s: the refusal shows what is secret: %v", what, err)
@@ -138,7 +138,7 @@ func TestOperator(t *testing.T) {
 	l.setGated(true)
 	server.Await(t, "the end of the rule", 20*time.Second, func() error {
 		_, err := operator.CoreV1().Secrets(ns).Create(ctx, made("late", db.GetUID()), metav1.CreateOptions{DryRun: dryRun})
-		if !refusedByGate(err) {
+		if !server.Refused(err) {
 			return fmt.Errorf("the answer is %v", err)
 		}
 		return nil

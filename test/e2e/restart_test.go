@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/gitward/gitward/test/gitserver"
+	"github.com/gitward/gitward/test/server"
 )
 
 // TestRestart: Gitward dies as in a power cut, Git is out of reach, and still
@@ -30,7 +31,7 @@ func TestRestart(t *testing.T) {
 	l.gitward.Kill()
 	l.server.SetFault(gitserver.Fault{Status: 503})
 	err := l.apply(configMap(ns, "b", "1"))
-	if err == nil || refusedByGate(err) {
+	if err == nil || server.Refused(err) {
 		t.Errorf("while Gitward is dead: %v, want a webhook that cannot be called", err)
 	}
 	started := time.Now()

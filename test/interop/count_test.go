@@ -14,6 +14,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/gitward/gitward/audit"
+	"github.com/gitward/gitward/test/server"
 )
 
 // request is one request as the API server's audit log has it. The log is an
@@ -77,7 +78,7 @@ func (r request) writes() bool {
 
 func (r request) dryRun() bool { return strings.Contains(r.RequestURI, "dryRun=All") }
 
-func (r request) denied() bool { return r.Response.Code >= 400 && deniedByGate(r.Response.Message) }
+func (r request) denied() bool { return r.Response.Code >= 400 && server.IsDenial(r.Response.Message) }
 
 // requests are all that change something, in order.
 func (l *lab) requests() []request {

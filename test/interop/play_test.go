@@ -197,7 +197,7 @@ func (l *lab) refusals(t *testing.T, as dynamic.Interface, edits map[string][]st
 	var all []time.Duration
 	try := func(what string, ask func() error) {
 		began := time.Now()
-		if err := ask(); !refused(err) {
+		if err := ask(); !server.Refused(err) {
 			t.Errorf("%s: %v", what, err)
 		}
 		all = append(all, time.Since(began))
@@ -224,7 +224,7 @@ func (s *stage) ownAccount(t *testing.T) {
 	s.applier.mark(u)
 	client := must(s.client(as, u))
 	_, err := client.Apply(context.Background(), u.GetName(), u, metav1.ApplyOptions{FieldManager: s.manager(), Force: true})
-	if !refused(err) {
+	if !server.Refused(err) {
 		t.Errorf("what is in no repository: %v", err)
 	}
 }
