@@ -39,12 +39,12 @@ controlplane: ## Have etcd and the Kubernetes servers ready (minutes once, then 
 .PHONY: interop-flux
 interop-flux: controlplane ## Real Flux controllers before a real API server (test/interop)
 	go run ./test/interop/ensure flux >/dev/null
-	GITWARD_INTEROP=flux go test -count=1 -v -timeout 60m ./test/interop
+	GITWARD_INTEROP=flux go test -count=1 -v -timeout 150m ./test/interop
 
 .PHONY: interop-argocd
 interop-argocd: controlplane ## A real Argo CD before a real API server (test/interop)
 	go run ./test/interop/ensure argocd >/dev/null
-	GITWARD_INTEROP=argocd go test -count=1 -v -timeout 60m ./test/interop
+	GITWARD_INTEROP=argocd go test -count=1 -v -timeout 150m ./test/interop
 
 .PHONY: bench
 bench: ## Measure decisions, round trips, the index and rendering beside their goals (docs/benchmarks.md)
