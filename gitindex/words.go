@@ -9,6 +9,7 @@
 package gitindex
 
 import (
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -288,6 +289,18 @@ func Clean(s string, max int) string {
 		n++
 	}
 	return b.String()
+}
+
+var (
+	userInfo     = regexp.MustCompile(`//[^/@\s]*@`)
+	secretValues = regexp.MustCompile(`(?i)([?&][^=&\s]*(?:token|sig|key|secret|pass|auth)[^=&\s]*=)[^&\s]*`)
+)
+
+// CleanURL is Clean for text with URLs in it: people do write passwords into
+// them, so the user and what looks like a secret in a query are left out.
+func CleanURL(s string, max int) string {
+	s = userInfo.ReplaceAllString(s, "//")
+	return Clean(secretValues.ReplaceAllString(s, "$1…"), max)
 }
 
 func unprintable(r rune) bool {

@@ -21,6 +21,22 @@ func TestClean(t *testing.T) {
 	}
 }
 
+func TestCleanURL(t *testing.T) {
+	for in, want := range map[string]string{
+		"https://git.example.org/a.git":                             "https://git.example.org/a.git",
+		"https://ada:hunter2@git.example.org/a.git":                 "https://git.example.org/a.git",
+		"oci://hunter2@ghcr.io/acme/web 1.2.3":                      "oci://ghcr.io/acme/web 1.2.3",
+		"https://x.org/a?private_token=hunter2&ref=v1":              "https://x.org/a?private_token=…&ref=v1",
+		"https://x.org/a?ref=v1&X-Amz-Signature=hunter2":            "https://x.org/a?ref=v1&X-Amz-Signature=…",
+		"git@git.example.org:a.git":                                 "git@git.example.org:a.git",
+		"https://github.com/acme/base//overlays/prod@v1?timeout=90": "https://github.com/acme/base//overlays/prod@v1?timeout=90",
+	} {
+		if got := CleanURL(in, 200); got != want {
+			t.Errorf("CleanURL(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
 func FuzzClean(f *testing.F) {
 	f.Add("a\nb", 5)
 	f.Fuzz(func(t *testing.T, s string, max int) {

@@ -50,7 +50,7 @@ func (n nothing) Base(url string) (fs.FS, render.Pin, error) {
 	if n.why != nil {
 		return nil, render.Pin{}, n.why
 	}
-	return nil, render.Pin{}, &render.NeedsError{What: "the base " + gitindex.Clean(url, 200), Why: "the Origin allows no host to fetch it from", Do: "list the host in spec.elsewhere.hosts"}
+	return nil, render.Pin{}, &render.NeedsError{What: "the base " + gitindex.CleanURL(url, 200), Why: "the Origin allows no host to fetch it from", Do: "list the host in spec.elsewhere.hosts"}
 }
 
 func (nothing) ChartPin(render.ChartRef) string { return "" }

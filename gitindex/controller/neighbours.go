@@ -30,7 +30,7 @@ func (n *Neighbours) tracks(url, branch string) bool {
 }
 
 func whereabouts(url, branch string) string {
-	s := gitindex.Clean(url, 200)
+	s := gitindex.CleanURL(url, 200)
 	if branch != "" {
 		s += " (" + gitindex.Clean(branch, 100) + ")"
 	}

@@ -140,3 +140,47 @@ func TestHelmChartElsewhere(t *testing.T) {
 		}
 	}
 }
+
+// TestPasswordsInProblems: whatever names a URL with a password in it is told
+// without the password.
+func TestPasswordsInProblems(t *testing.T) {
+	const password = "hunter2"
+	release := func(name, chart string) string {
+		return "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata: {name: " + name + ", namespace: shop}\nspec:\n  interval: 1h\n  " + chart + "\n"
+	}
+	source := func(kind, name, spec string) string {
+		return "apiVersion: source.toolkit.fluxcd.io/v1\nkind: " + kind + "\nmetadata: {name: " + name + ", namespace: shop}\nspec: {interval: 1h, " + spec + "}\n"
+	}
+	w := newScene(t)
+	w.settings.Renderer = &counted{}
+	w.settings.Spec.Render = nil
+	files := map[string]string{
+		"a.yaml": application("web", "https://ada:"+password+"@git.example.org/web.git", "deploy", ""),
+		"b.yaml": release("git", "chart: {spec: {chart: ./web, sourceRef: {kind: GitRepository, name: git}}}"),
+		"c.yaml": source("GitRepository", "git", "url: 'https://"+password+"@git.example.org/charts.git'"),
+		"d.yaml": release("repo", "chart: {spec: {chart: web, version: 1.0.0, sourceRef: {kind: HelmRepository, name: repo}}}"),
+		"e.yaml": source("HelmRepository", "repo", "url: 'https://ada:"+password+"@charts.example.org'"),
+		"f.yaml": release("typed", "chart: {spec: {chart: web, version: 1.0.0, sourceRef: {kind: HelmRepository, name: typed}}}"),
+		"g.yaml": source("HelmRepository", "typed", "type: oci, url: 'https://ada:"+password+"@oci.example.org'"),
+		"h.yaml": release("oci", "chartRef: {kind: OCIRepository, name: oci}"),
+		"i.yaml": source("OCIRepository", "oci", "url: 'oci://ada:"+password+"@oci.example.org/web', ref: {tag: 1.0.0}"),
+		"j.yaml": "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {name: base, namespace: shop}\n" +
+			"spec: {interval: 1h, prune: true, path: ./based, sourceRef: {kind: GitRepository, name: here}}\n",
+		"k.yaml":                   source("GitRepository", "here", "url: '"+w.settings.Spec.URL+"', ref: {branch: main}"),
+		"based/kustomization.yaml": "resources: ['https://ada:" + password + "@git.example.org/base//prod?ref=v1']\n",
+	}
+	w.commit(w.ada, files)
+	var told []string
+	for _, p := range w.sync().Problems {
+		told = append(told, p.String())
+	}
+	all := strings.Join(told, "\n")
+	if strings.Contains(all, password) {
+		t.Errorf("the password is shown:\n%s", all)
+	}
+	for _, host := range []string{"git.example.org/web.git", "git.example.org/charts.git", "charts.example.org", "https://oci.example.org", "oci://oci.example.org", "git.example.org/base"} {
+		if !strings.Contains(all, host) {
+			t.Errorf("no problem names %s:\n%s", host, all)
+		}
+	}
+}

@@ -52,7 +52,7 @@ func parseBase(text string) (*base, error) {
 		rest = "https://" + rest
 	}
 	if b.host = parseHost(rest); b.host == nil {
-		return nil, refused("%q is no URL that kustomize takes", shown(text))
+		return nil, refused("%q is no URL that kustomize takes", gitindex.CleanURL(text, 400))
 	}
 	if isFile(b.host, text) {
 		b.file, b.dir = true, path.Base(b.host.Path)
@@ -60,7 +60,7 @@ func parseBase(text string) (*base, error) {
 	}
 	values, err := url.ParseQuery(query)
 	if err != nil {
-		return nil, refused("the query of %q does not parse", shown(text))
+		return nil, refused("the query of %q does not parse", gitindex.CleanURL(text, 400))
 	}
 	if b.ref = values.Get("ref"); b.ref == "" {
 		b.ref = values.Get("version")
@@ -125,7 +125,7 @@ func (b *base) split() error {
 	}
 	b.dir = path.Clean(strings.Trim(dir, "/"))
 	if strings.Trim(repo, "/") == "" || b.dir == ".." || strings.HasPrefix(b.dir, "../") {
-		return refused("%q names no repository and directory", shown(b.text))
+		return refused("%q names no repository and directory", gitindex.CleanURL(b.text, 400))
 	}
 	if b.dir != "." {
 		if err := checkName(b.dir); err != nil {
@@ -142,7 +142,7 @@ func parseArtifact(text string) (*base, error) {
 	b := &base{text: text, dir: "."}
 	rest, digest, pinned := strings.Cut(text, "@")
 	if pinned && !sha256Digest.MatchString(digest) {
-		return nil, refused("%q: the digest is not sha256:… of 64 hex digits", shown(text))
+		return nil, refused("%q: the digest is not sha256:… of 64 hex digits", gitindex.CleanURL(text, 400))
 	}
 	b.digest, b.oci = digest, rest
 	if at := strings.LastIndex(rest, ":"); at > strings.LastIndex(rest, "/") {

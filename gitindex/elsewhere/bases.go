@@ -13,7 +13,7 @@ import (
 
 // BaseAt is Base, until ctx ends.
 func (s *Store) BaseAt(ctx context.Context, text string) (fs.FS, render.Pin, error) {
-	what := "the base " + shown(text)
+	what := "the base " + gitindex.CleanURL(text, 400)
 	b, err := parseBase(text)
 	if err != nil {
 		return nil, render.Pin{}, fmt.Errorf("%s: %w", what, err)

@@ -171,9 +171,9 @@ func (f *fetched) check(r *request) error {
 // what is asked for, for people.
 func (r *request) what() string {
 	if r.URL != "" {
-		return "the file " + shown(r.URL)
+		return "the file " + gitindex.CleanURL(r.URL, 400)
 	}
-	return "the chart " + shown(render.ChartRef{Repository: r.Repository, OCI: r.OCI, Name: r.Name, Version: r.Version}.String())
+	return "the chart " + render.ChartRef{Repository: r.Repository, OCI: r.OCI, Name: r.Name, Version: r.Version}.String()
 }
 
 // unpack has an archive unpacked.

@@ -83,17 +83,6 @@ var (
 	commitID     = regexp.MustCompile(`^[0-9a-f]{40}$`)
 )
 
-var (
-	userInfo     = regexp.MustCompile(`//[^/@\s]*@`)
-	secretValues = regexp.MustCompile(`(?i)([?&][^=&\s]*(?:token|sig|key|secret|pass|auth)[^=&\s]*=)[^&\s]*`)
-)
-
-// shown is a reference for messages. People do write passwords into URLs.
-func shown(reference string) string {
-	reference = userInfo.ReplaceAllString(reference, "//")
-	return gitindex.Clean(secretValues.ReplaceAllString(reference, "$1…"), 400)
-}
-
 // commitPin is how a Pin names a commit.
 const commitPin = "sha1:"
 

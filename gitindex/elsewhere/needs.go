@@ -25,9 +25,9 @@ type Need struct {
 // What is what is needed, for people.
 func (n Need) What() string {
 	if n.Base != "" {
-		return "base " + shown(n.Base)
+		return "base " + gitindex.CleanURL(n.Base, 400)
 	}
-	return "chart " + shown(n.Chart.String())
+	return "chart " + n.Chart.String()
 }
 
 // Fixed reports whether Git says already which content that is.
@@ -128,7 +128,7 @@ func (f *finder) problem(name string, line int, format string, args ...any) {
 }
 
 func (f *finder) add(n Need) {
-	text := n.Base + n.Chart.String()
+	text := n.Base + chartKey(n.Chart)
 	switch {
 	case strings.Contains(text, "${") || strings.Contains(text, "{{"):
 		f.problem(n.Path, n.Line, "%s depends on a variable: only a rendering tells what it is", n.What())

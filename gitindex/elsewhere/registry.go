@@ -33,10 +33,10 @@ func parseOCI(text string) (host, name string, err error) {
 	rest, ok := strings.CutPrefix(text, "oci://")
 	host, name, named := strings.Cut(strings.TrimSuffix(rest, "/"), "/")
 	if !ok || !named || host == "" || len(text) > 2048 || !repositoryName.MatchString(name) {
-		return "", "", refused("%q is not oci://host/name", gitindex.Clean(text, 200))
+		return "", "", refused("%q is not oci://host/name", gitindex.CleanURL(text, 200))
 	}
 	if u, err := url.Parse("https://" + host); err != nil || u.Host != host || u.Hostname() == "" {
-		return "", "", refused("%q is not oci://host/name", gitindex.Clean(text, 200))
+		return "", "", refused("%q is not oci://host/name", gitindex.CleanURL(text, 200))
 	}
 	if host == "docker.io" {
 		host = "registry-1.docker.io"

@@ -90,7 +90,7 @@ func (s *Store) Base(url string) (fs.FS, render.Pin, error) {
 
 // ChartAt is Chart, until ctx ends.
 func (s *Store) ChartAt(ctx context.Context, ref render.ChartRef) (fs.FS, render.Pin, error) {
-	what := "the chart " + shown(ref.String())
+	what := "the chart " + ref.String()
 	if err := checkRef(ref); err != nil {
 		return nil, render.Pin{}, fmt.Errorf("%s: %w", what, err)
 	}
@@ -120,7 +120,17 @@ func chartRequest(ref render.ChartRef) *request {
 
 // chartKey is what FirstUse knows a chart by. A digest is no part of it: what
 // has one needs no record.
-func chartKey(ref render.ChartRef) string { return "chart " + asks(ref).String() }
+func chartKey(ref render.ChartRef) string {
+	ref = asks(ref)
+	key := "chart " + ref.OCI
+	if ref.OCI == "" {
+		key = "chart " + ref.Repository + " " + ref.Name
+	}
+	if ref.Version != "" {
+		key += " " + ref.Version
+	}
+	return key
+}
 
 func checkRef(ref render.ChartRef) error {
 	switch {
@@ -130,7 +140,7 @@ func checkRef(ref render.ChartRef) error {
 		return refused("the chart has no name")
 	case ref.Digest != "" && !sha256Digest.MatchString(ref.Digest):
 		return refused("the digest %q is not sha256:… of 64 hex digits", gitindex.Clean(ref.Digest, 80))
-	case gitindex.Clean(ref.String(), 4096) != ref.String():
+	case gitindex.Clean(chartKey(ref), 4096) != chartKey(ref):
 		return refused("the reference has control characters or is too long")
 	}
 	if ref.OCI != "" {

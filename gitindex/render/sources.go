@@ -24,7 +24,7 @@ func (a Alone) Chart(ref ChartRef) (fs.FS, Pin, error) {
 
 // Base has none.
 func (a Alone) Base(url string) (fs.FS, Pin, error) {
-	return nil, Pin{}, &NeedsError{What: "the base " + gitindex.Clean(url, 200), Why: "it is not in the tree"}
+	return nil, Pin{}, &NeedsError{What: "the base " + gitindex.CleanURL(url, 200), Why: "it is not in the tree"}
 }
 
 // Declared gives what the map holds.

@@ -152,7 +152,8 @@ type ChartRef struct {
 	Digest     string // sha256:… where the reference itself fixes the content
 }
 
-// String is the reference as people write it.
+// String is the reference as people write it, without what a URL should not
+// hold (CleanURL): for messages, never a key.
 func (r ChartRef) String() string {
 	s := r.OCI
 	if s == "" {
@@ -164,7 +165,7 @@ func (r ChartRef) String() string {
 	if r.Digest != "" {
 		s += " @" + r.Digest
 	}
-	return s
+	return gitindex.CleanURL(s, 400)
 }
 
 // Pin is what content from outside the repository is fixed to.

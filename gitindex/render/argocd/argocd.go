@@ -168,7 +168,7 @@ func elsewhere(repoURL, revision string) error {
 	if revision == "" {
 		revision = "HEAD"
 	}
-	return &render.NeedsError{What: "the Git repository " + gitindex.Clean(repoURL, 200) + " at " + gitindex.Clean(revision, 80),
+	return &render.NeedsError{What: "the Git repository " + gitindex.CleanURL(repoURL, 200) + " at " + gitindex.Clean(revision, 80),
 		Why: "it is not this one", Do: "make it an Origin of its own"}
 }
 

@@ -59,7 +59,7 @@ func (s *Source) chart() (render.ChartRef, error) {
 	ref := render.ChartRef{Version: s.TargetRevision}
 	if strings.HasPrefix(s.RepoURL, "oci://") {
 		if dir := path.Clean("./" + s.Path); dir != "." {
-			return ref, &render.NeedsError{What: "the directory " + gitindex.Clean(dir, 200) + " of the artifact " + gitindex.Clean(s.RepoURL, 200),
+			return ref, &render.NeedsError{What: "the directory " + gitindex.Clean(dir, 200) + " of the artifact " + gitindex.CleanURL(s.RepoURL, 200),
 				Why: "only a chart at an artifact's root can be read"}
 		}
 		ref.OCI = s.RepoURL

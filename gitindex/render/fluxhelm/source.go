@@ -147,7 +147,7 @@ func helmRepository(src render.Sources, spec *chartSpec, namespace string) (*cha
 	case oci:
 		ref.OCI = strings.TrimSuffix(url, "/") + "/" + spec.Chart
 	case repository.Spec.Type == "oci":
-		return nil, fmt.Errorf("%v is of type oci, but its address %q is not", at, gitindex.Clean(url, 200))
+		return nil, fmt.Errorf("%v is of type oci, but its address %q is not", at, gitindex.CleanURL(url, 200))
 	default:
 		ref.Repository, ref.Name = url, spec.Chart
 	}

@@ -137,7 +137,7 @@ func (r Release) find(c *chart.Chart, d *chart.Dependency) (fs.FS, string, error
 	if local, ok := strings.CutPrefix(d.Repository, "file://"); ok {
 		dir := path.Join(cleanDir(r.Dir), local)
 		if path.IsAbs(local) || !fs.ValidPath(dir) || dir == "." {
-			return nil, "", fmt.Errorf("%s is not in the tree", gitindex.Clean(d.Repository, 200))
+			return nil, "", fmt.Errorf("%s is not in the tree", gitindex.CleanURL(d.Repository, 200))
 		}
 		return r.Chart, dir, nil
 	}
@@ -165,7 +165,7 @@ func reference(c *chart.Chart, d *chart.Dependency) (render.ChartRef, error) {
 		return ref, errors.New("it is not in the charts directory, and Chart.yaml names no repository for it")
 	default:
 		return ref, &render.NeedsError{What: "the chart " + gitindex.Clean(d.Name, 100),
-			Why: fmt.Sprintf("what its repository %q stands for is not in Git", gitindex.Clean(d.Repository, 100)),
+			Why: fmt.Sprintf("what its repository %q stands for is not in Git", gitindex.CleanURL(d.Repository, 100)),
 			Do:  "write the repository's address, or put the chart into the charts directory"}
 	}
 	locked, err := lockedVersion(c.Lock, d)
