@@ -58,7 +58,8 @@ func (f *flux) mark(u *unstructured.Unstructured) {
 func (f *flux) edits() map[string][]string {
 	edits := map[string][]string{gitRepository + fluxNamespace + "/flux-system": {`{"spec":{"url":"https://git.example.org/other.git"}}`, `{"spec":{"ref":{"branch":"other"}}}`}}
 	for _, name := range f.kustomizations {
-		edits[fluxKustomization+name] = []string{`{"spec":{"path":"./elsewhere"}}`, `{"spec":{"suspend":true}}`, `{"spec":{"prune":false}}`,
+		pruned, _, _ := unstructured.NestedBool(must(f.get(fluxKustomization+name)).Object, "spec", "prune")
+		edits[fluxKustomization+name] = []string{`{"spec":{"path":"./elsewhere"}}`, `{"spec":{"suspend":true}}`, fmt.Sprintf(`{"spec":{"prune":%v}}`, !pruned),
 			`{"metadata":{"annotations":{"kustomize.toolkit.fluxcd.io/reconcile":"disabled"}}}`}
 	}
 	return edits
