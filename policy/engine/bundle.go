@@ -1,0 +1,273 @@
+package engine
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"sigs.k8s.io/yaml"
+
+	"github.com/gitward/gitward/gitindex"
+)
+
+// Bundle is what one directory holds for policies: Rego with its tests, data,
+// and Gatekeeper's objects. All modules are of one dialect of Rego.
+type Bundle struct {
+	version   ast.RegoVersion
+	modules   map[string]*ast.Module // by file
+	tests     map[string]*ast.Module
+	data      map[string]any
+	documents []document
+	// Problems name what cannot be read, or does not compile. A bundle with
+	// problems is not to be used.
+	Problems []gitindex.Problem
+}
+
+// document is one of Gatekeeper's objects.
+type document struct {
+	file string
+	line int
+	text []byte
+}
+
+// limits of what is read.
+const (
+	maxFile  = 4 << 20
+	maxFiles = 5000
+)
+
+// Read reads the policies of a directory: *.rego; data.json and data.yaml, which
+// are data under the directory that they lie in, as OPA's bundles have it; and
+// of other YAML what is Gatekeeper's. Anything else is left alone.
+func Read(fsys fs.FS) (*Bundle, error) {
+	b := &Bundle{modules: map[string]*ast.Module{}, tests: map[string]*ast.Module{}, data: map[string]any{}}
+	sources := map[string]string{}
+	var given *int
+	err := fs.WalkDir(fsys, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		kind := kindOf(name)
+		if entry.IsDir() || kind == "" || !entry.Type().IsRegular() {
+			return nil
+		}
+		text, err := read(fsys, name)
+		if err != nil {
+			return err
+		}
+		switch kind {
+		case "rego":
+			if sources[name] = string(text); len(sources) > maxFiles {
+				return fmt.Errorf("more than %d files of Rego", maxFiles)
+			}
+		case "data":
+			b.mount(name, text)
+		case "manifest":
+			given = b.manifest(name, text)
+		case "yaml":
+			b.gatekeeper(name, text)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the policies: %w", err)
+	}
+	b.parse(sources, given)
+	return b, nil
+}
+
+func kindOf(name string) string {
+	switch base := path.Base(name); {
+	case strings.HasPrefix(base, ".") && base != ".manifest":
+		return ""
+	case base == ".manifest":
+		return "manifest"
+	case path.Ext(base) == ".rego":
+		return "rego"
+	case base == "data.json", base == "data.yaml", base == "data.yml":
+		return "data"
+	case path.Ext(base) == ".yaml", path.Ext(base) == ".yml":
+		return "yaml"
+	}
+	return ""
+}
+
+func read(fsys fs.FS, name string) ([]byte, error) {
+	info, err := fs.Stat(fsys, name)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxFile {
+		return nil, fmt.Errorf("%s is larger than %d MiB", name, maxFile>>20)
+	}
+	return fs.ReadFile(fsys, name)
+}
+
+func (b *Bundle) problem(file string, line int, format string, args ...any) {
+	b.Problems = append(b.Problems, gitindex.Problem{Path: file, Line: line, Message: fmt.Sprintf(format, args...)})
+}
+
+// mount puts a data file where its directory is.
+func (b *Bundle) mount(name string, text []byte) {
+	var value any
+	if err := yaml.Unmarshal(text, &value); err != nil {
+		b.problem(name, 0, "this data does not parse: %s", gitindex.Clean(err.Error(), 200))
+		return
+	}
+	at := b.data
+	if dir := path.Dir(name); dir != "." {
+		for _, step := range strings.Split(dir, "/") {
+			next, ok := at[step].(map[string]any)
+			if !ok {
+				next = map[string]any{}
+				at[step] = next
+			}
+			at = next
+		}
+	}
+	object, ok := value.(map[string]any)
+	if !ok {
+		b.problem(name, 0, "data must be an object")
+		return
+	}
+	for key, v := range object {
+		if _, taken := at[key]; taken {
+			b.problem(name, 0, "%q is given elsewhere as well", gitindex.Clean(key, 80))
+		}
+		at[key] = v
+	}
+}
+
+// manifest reads of an OPA bundle's manifest which Rego it is in.
+func (b *Bundle) manifest(name string, text []byte) *int {
+	var m struct {
+		RegoVersion *int `json:"rego_version"`
+	}
+	if err := json.Unmarshal(text, &m); err != nil {
+		b.problem(name, 0, "this manifest does not parse")
+	}
+	return m.RegoVersion
+}
+
+var gatekeepers = [][]byte{[]byte("templates.gatekeeper.sh/"), []byte("constraints.gatekeeper.sh/")}
+
+// gatekeeper keeps the documents that are Gatekeeper's.
+func (b *Bundle) gatekeeper(name string, text []byte) {
+	if !slices.ContainsFunc(gatekeepers, func(g []byte) bool { return bytes.Contains(text, g) }) {
+		return
+	}
+	line := 1
+	for _, doc := range splitDocuments(text) {
+		var head struct {
+			APIVersion string `json:"apiVersion"`
+		}
+		err := yaml.Unmarshal(doc, &head)
+		group, _, _ := strings.Cut(head.APIVersion, "/")
+		switch {
+		case err != nil:
+			b.problem(name, line, "this document does not parse: %s", gitindex.Clean(err.Error(), 200))
+		case group == "templates.gatekeeper.sh" || group == "constraints.gatekeeper.sh":
+			b.documents = append(b.documents, document{file: name, line: line, text: doc})
+		}
+		line += bytes.Count(doc, []byte("\n")) + 1
+	}
+}
+
+// splitDocuments splits YAML at lines that begin with three dashes.
+func splitDocuments(text []byte) [][]byte {
+	var out [][]byte
+	from := 0
+	for at := 0; at < len(text); {
+		end := bytes.IndexByte(text[at:], '\n')
+		if end < 0 {
+			break
+		}
+		if next := at + end + 1; bytes.HasPrefix(text[next:], []byte("---")) {
+			out = append(out, text[from:next-1])
+			from = next
+		}
+		at += end + 1
+	}
+	return append(out, text[from:])
+}
+
+// parse reads the modules in the one dialect that all of them are in: the
+// manifest's, or version 1 if that can be, or else version 0.
+func (b *Bundle) parse(sources map[string]string, given *int) {
+	versions := []ast.RegoVersion{ast.RegoV1, ast.RegoV0}
+	if given != nil {
+		versions = []ast.RegoVersion{ast.RegoVersionFromInt(*given)}
+	}
+	var fewest []gitindex.Problem
+	for i, version := range versions {
+		modules, problems := parseAll(sources, version)
+		if len(problems) == 0 {
+			b.version = version
+			for name, m := range modules {
+				if isTest(name) {
+					b.tests[name] = m
+				} else {
+					b.modules[name] = m
+				}
+			}
+			return
+		}
+		if i == 0 || len(problems) < len(fewest) {
+			fewest = problems
+		}
+	}
+	b.Problems = append(b.Problems, fewest...)
+}
+
+func isTest(name string) bool { return strings.HasSuffix(name, "_test.rego") }
+
+func parseAll(sources map[string]string, version ast.RegoVersion) (map[string]*ast.Module, []gitindex.Problem) {
+	out := map[string]*ast.Module{}
+	var problems []gitindex.Problem
+	for name, text := range sources {
+		m, err := ast.ParseModuleWithOpts(name, text, ast.ParserOptions{RegoVersion: version, ProcessAnnotation: true})
+		switch {
+		case err != nil:
+			problems = append(problems, explain(name, err)...)
+		case m == nil:
+			problems = append(problems, gitindex.Problem{Path: name, Message: "an empty module: it has no package"})
+		default:
+			out[name] = m
+		}
+	}
+	slices.SortFunc(problems, func(x, y gitindex.Problem) int { return strings.Compare(x.Path, y.Path) })
+	return out, problems
+}
+
+// explain makes problems of OPA's errors, and says what to write in place of a
+// built-in that is not there.
+func explain(name string, err error) []gitindex.Problem {
+	var list ast.Errors
+	if !errors.As(err, &list) {
+		return []gitindex.Problem{{Path: name, Message: gitindex.Clean(err.Error(), 300)}}
+	}
+	out := make([]gitindex.Problem, 0, len(list))
+	for _, e := range list {
+		p := gitindex.Problem{Path: name, Message: gitindex.Clean(e.Message, 300)}
+		if e.Location != nil {
+			p.Line = e.Location.Row
+			if e.Location.File != "" {
+				p.Path = e.Location.File
+			}
+		}
+		if f, ok := strings.CutPrefix(e.Message, "undefined function "); ok && impure()[f] {
+			p.Message = f + " is not for policies, whose answer hangs on their input alone"
+			if why := instead[f]; why != "" {
+				p.Message += ": " + why
+			}
+		}
+		out = append(out, p)
+	}
+	return out
+}

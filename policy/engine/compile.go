@@ -1,0 +1,134 @@
+package engine
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/rego"
+	"github.com/open-policy-agent/opa/v1/storage"
+	"github.com/open-policy-agent/opa/v1/storage/inmem"
+
+	"github.com/gitward/gitward/policy"
+)
+
+// unit is Rego that was compiled together, with its data. Units do not see each
+// other.
+type unit struct {
+	compiler *ast.Compiler
+	store    storage.Store
+}
+
+// compile makes a unit of modules, or says with ast.Errors why it cannot.
+func compile(modules map[string]*ast.Module, version ast.RegoVersion, data map[string]any) (*unit, error) {
+	store := inmem.NewFromObjectWithOpts(data, inmem.OptReturnASTValuesOnRead(true))
+	c := ast.NewCompiler().WithCapabilities(capabilities()).WithDefaultRegoVersion(version).WithPathConflictsCheck(func(p []string) (bool, error) {
+		return holds(data, p), nil
+	})
+	copies := make(map[string]*ast.Module, len(modules))
+	for name, m := range modules {
+		copies[name] = m.Copy() // the compiler rewrites what it is given
+	}
+	if c.Compile(copies); c.Failed() {
+		return nil, c.Errors
+	}
+	return &unit{compiler: c, store: store}, nil
+}
+
+// holds reports whether data has something at a path.
+func holds(data map[string]any, path []string) bool {
+	var at any = data
+	for _, step := range path {
+		object, ok := at.(map[string]any)
+		if !ok {
+			return false
+		}
+		if at, ok = object[step]; !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// entryName are the rules that speak: those of OPA's Kubernetes tutorial, of
+// conftest and of Gatekeeper. Conftest lets a name follow.
+var entryName = regexp.MustCompile(`^(deny|violation|warn)(_[A-Za-z0-9_]+)?$`)
+
+// Policy is what one package, or one constraint, says of requests.
+type Policy struct {
+	Name  string // of the package, or "Kind/name" of a constraint
+	Title string
+	File  string
+	Line  int
+
+	unit   *unit
+	shape  shape
+	rules  []rule
+	points map[policy.Point]policy.Action
+	// concerns narrows what it is asked about; nil is everything.
+	concerns   func(*subject) (bool, error)
+	parameters *ast.Term
+}
+
+// rule is one entry of a policy, ready to be asked.
+type rule struct {
+	name  string
+	path  ast.Ref
+	line  int
+	file  string
+	title string
+	warns bool
+	query rego.PreparedEvalQuery
+}
+
+// packages finds the packages of some of a unit's modules that have something to
+// say, and makes each a policy.
+func (u *unit) packages(of map[string]*ast.Module) ([]*Policy, error) {
+	byPackage := map[string]*Policy{}
+	for _, file := range slices.Sorted(maps.Keys(of)) {
+		m := u.compiler.Modules[file]
+		for _, r := range m.Rules {
+			name := ruleName(r)
+			if !entryName.MatchString(name) || len(r.Head.Args) > 0 {
+				continue
+			}
+			path := m.Package.Path.Append(ast.StringTerm(name))
+			key := strings.TrimPrefix(m.Package.Path.String(), "data.")
+			p := byPackage[key]
+			if p == nil {
+				p = &Policy{Name: key, File: file, Line: m.Package.Loc().Row, unit: u}
+				byPackage[key] = p
+			}
+			if !slices.ContainsFunc(p.rules, func(have rule) bool { return have.name == name }) {
+				p.rules = append(p.rules, rule{name: name, path: path, file: file, line: r.Loc().Row, warns: strings.HasPrefix(name, "warn")})
+			}
+		}
+	}
+	var out []*Policy
+	for _, key := range slices.Sorted(maps.Keys(byPackage)) {
+		p := byPackage[key]
+		if err := p.prepare(); err != nil {
+			return nil, err
+		}
+		p.shape = u.shapeOf(p.rules)
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// prepare makes a policy's rules ready.
+func (p *Policy) prepare() error {
+	for i := range p.rules {
+		r := &p.rules[i]
+		query := ast.NewBody(ast.NewExpr(ast.NewTerm(r.path)))
+		q, err := rego.New(rego.Compiler(p.unit.compiler), rego.Store(p.unit.store), rego.ParsedQuery(query)).PrepareForEval(background)
+		if err != nil {
+			return fmt.Errorf("preparing %s: %w", r.path, err)
+		}
+		r.query = q
+	}
+	return nil
+}

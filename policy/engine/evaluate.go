@@ -1,0 +1,320 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/rego"
+	"github.com/open-policy-agent/opa/v1/topdown"
+
+	"github.com/gitward/gitward/gitindex"
+	"github.com/gitward/gitward/policy"
+)
+
+// background: an evaluation is ended by its own Cancel, which costs no
+// goroutine.
+var background = context.Background()
+
+// subject is one request as the policies of an engine see it: decoded once, and
+// put into each shape once.
+type subject struct {
+	root      ast.Object // the review
+	operation string
+	shapes    [3]ast.Value
+}
+
+func newSubject(input []byte) (*subject, error) {
+	v, err := decode(input)
+	if err != nil {
+		return nil, fmt.Errorf("reading the input: %w", err)
+	}
+	root, ok := v.(ast.Object)
+	if !ok {
+		return nil, errJSON
+	}
+	s := &subject{root: root}
+	if op, ok := s.at("request", "operation").(ast.String); ok {
+		s.operation = string(op)
+	}
+	return s, nil
+}
+
+// at is the value at a path, or nil.
+func (s *subject) at(path ...string) ast.Value {
+	var v ast.Value = s.root
+	for _, key := range path {
+		o, ok := v.(ast.Object)
+		if !ok {
+			return nil
+		}
+		t := o.Get(ast.InternedTerm(key))
+		if t == nil {
+			return nil
+		}
+		v = t.Value
+	}
+	return v
+}
+
+// as is the subject in a shape; nil where there is none: what is deleted has no
+// content, and who writes for conftest or Gatekeeper speaks of content.
+func (s *subject) as(p *Policy) ast.Value {
+	if p.shape == review {
+		return s.root
+	}
+	if s.operation != "CREATE" && s.operation != "UPDATE" {
+		return nil
+	}
+	if s.shapes[p.shape] == nil {
+		s.shapes[p.shape] = s.shaped(p.shape)
+	}
+	v := s.shapes[p.shape]
+	if p.shape == gatekeeper && v != nil {
+		with := ast.NewObject(pair("parameters", p.parameters))
+		v.(ast.Object).Foreach(func(k, t *ast.Term) { with.Insert(k, t) })
+		return with
+	}
+	return v
+}
+
+func pair(key string, t *ast.Term) [2]*ast.Term { return [2]*ast.Term{ast.InternedTerm(key), t} }
+
+func (s *subject) shaped(sh shape) ast.Value {
+	request, ok := s.at("request").(ast.Object)
+	if !ok {
+		return nil
+	}
+	out := ast.NewObject()
+	if sh == gatekeeper {
+		about := ast.NewObject()
+		request.Foreach(func(k, t *ast.Term) { about.Insert(k, t) })
+		if ns := s.root.Get(ast.InternedTerm("namespace")); ns != nil {
+			about.Insert(ast.InternedTerm("_unstable"), ast.ObjectTerm(pair("namespace", ast.ObjectTerm(pair("metadata", ns)))))
+		}
+		out.Insert(ast.InternedTerm("review"), ast.NewTerm(about))
+	} else {
+		object, ok := s.at("request", "object").(ast.Object)
+		if !ok {
+			return nil
+		}
+		object.Foreach(func(k, t *ast.Term) { out.Insert(k, t) })
+	}
+	// Last, so that no object says where it came from.
+	for _, key := range added {
+		if t := s.root.Get(ast.InternedTerm(key)); t != nil {
+			out.Insert(ast.InternedTerm(key), t)
+		}
+	}
+	return out
+}
+
+// Engine is the policies of one directory, or of several, ready to be asked. It
+// is immutable, and safe for concurrent use.
+type Engine struct{ policies []*Policy }
+
+// Policies are what the engine asks, in order.
+func (e *Engine) Policies() []*Policy { return e.policies }
+
+// Evaluation is one request before the policies of an engine.
+type Evaluation struct {
+	subject *subject
+	point   policy.Point
+	// Budget is what one policy may take; zero is no bound. It ends what looks at
+	// its clock, which a built-in that is at work does not.
+	Budget time.Duration
+}
+
+// Evaluation reads an input: the JSON of a policy.Input.
+func (e *Engine) Evaluation(input []byte, point policy.Point) (*Evaluation, error) {
+	s, err := newSubject(input)
+	if err != nil {
+		return nil, err
+	}
+	return &Evaluation{subject: s, point: point}, nil
+}
+
+// Evaluate asks one policy.
+func (v *Evaluation) Evaluate(p *Policy) []policy.Finding {
+	action, asked := p.points[v.point]
+	if p.points != nil && !asked {
+		return nil
+	}
+	if p.concerns != nil {
+		concerned, err := p.concerns(v.subject)
+		if err != nil {
+			return []policy.Finding{p.erred(action, err)}
+		}
+		if !concerned {
+			return nil
+		}
+	}
+	in := v.subject.as(p)
+	if in == nil {
+		return nil
+	}
+	var out []policy.Finding
+	for i := range p.rules {
+		out = append(out, v.ask(p, &p.rules[i], in, action)...)
+	}
+	return out
+}
+
+func (p *Policy) erred(action policy.Action, err error) policy.Finding {
+	return policy.Finding{Policy: p.Name, Title: p.Title, Kind: policy.Erred, Action: action, File: p.File, Line: p.Line, Message: gitindex.Clean(err.Error(), 300)}
+}
+
+// ask puts one rule to the question.
+func (v *Evaluation) ask(p *Policy, r *rule, in ast.Value, action policy.Action) []policy.Finding {
+	if r.warns && action == policy.Deny {
+		action = policy.Warn
+	}
+	var trouble []topdown.Error
+	value, err := v.run(r, in, rego.EvalBuiltinErrorList(&trouble))
+	switch {
+	case err != nil:
+		f := p.erred(action, err)
+		f.Rule = r.name
+		var at *topdown.Error
+		if errors.As(err, &at) {
+			f.Message = gitindex.Clean(at.Message, 300)
+			if at.Location != nil {
+				f.File, f.Line = or(at.Location.File, f.File), at.Location.Row
+			}
+			if topdown.IsCancel(err) {
+				f.Kind, f.Message = policy.Overrun, fmt.Sprintf("it took longer than %v", v.Budget)
+			}
+		}
+		return []policy.Finding{f}
+	case value == nil:
+		return nil
+	}
+	found := p.findings(r, value, action)
+	if len(found) > 0 {
+		v.locate(r, in, found)
+	}
+	return found
+}
+
+// run evaluates a rule; nil is undefined.
+func (v *Evaluation) run(r *rule, in ast.Value, more ...rego.EvalOption) (any, error) {
+	options := append(more, rego.EvalParsedInput(in))
+	if v.Budget > 0 {
+		cancel := topdown.NewCancel()
+		defer time.AfterFunc(v.Budget, cancel.Cancel).Stop()
+		options = append(options, rego.EvalExternalCancel(cancel))
+	}
+	results, err := r.query.Eval(background, options...)
+	if err != nil || len(results) == 0 || len(results[0].Expressions) == 0 {
+		return nil, err
+	}
+	return results[0].Expressions[0].Value, nil
+}
+
+// findings reads what a rule says: true, a message, an object with one, or a set
+// or list of these.
+func (p *Policy) findings(r *rule, value any, action policy.Action) []policy.Finding {
+	base := policy.Finding{Policy: p.Name, Rule: r.name, Title: or(r.title, p.Title), Kind: policy.Violation, Action: action, File: r.file, Line: r.line}
+	one := func(v any) policy.Finding {
+		f := base
+		switch v := v.(type) {
+		case string:
+			f.Message = gitindex.Clean(v, 500)
+		case map[string]any:
+			msg, ok := v["msg"].(string)
+			if !ok {
+				f.Kind, f.Message = policy.Erred, "it found something, but there is no \"msg\" in what it says"
+				return f
+			}
+			f.Message, f.Details = gitindex.Clean(msg, 500), v["details"]
+			if fix, ok := v["fix"].(string); ok {
+				f.Fix = gitindex.Clean(fix, 300)
+			}
+		default:
+			f.Kind, f.Message = policy.Erred, fmt.Sprintf("it found something, but says it in a %T: want a message, or an object with \"msg\"", v)
+		}
+		return f
+	}
+	switch v := value.(type) {
+	case bool:
+		if !v {
+			return nil
+		}
+		base.Message = or(base.Title, "this is not allowed")
+		return []policy.Finding{base}
+	case []any:
+		out := make([]policy.Finding, 0, len(v))
+		for _, item := range v {
+			out = append(out, one(item))
+		}
+		return out
+	}
+	return []policy.Finding{one(value)}
+}
+
+func or(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// locate finds the line of each finding, by evaluating once more and looking on.
+// Findings are rare.
+func (v *Evaluation) locate(r *rule, in ast.Value, found []policy.Finding) {
+	o := &onlooker{path: r.path, at: map[string]*ast.Location{}}
+	if _, err := v.run(r, in, rego.EvalQueryTracer(o)); err != nil {
+		return
+	}
+	for i := range found {
+		if at := o.at[found[i].Message]; at != nil {
+			found[i].File, found[i].Line = at.File, at.Row
+		}
+	}
+}
+
+// onlooker notes which rule gave which message.
+type onlooker struct {
+	path ast.Ref
+	at   map[string]*ast.Location
+}
+
+func (*onlooker) Enabled() bool { return true }
+
+func (*onlooker) Config() topdown.TraceConfig { return topdown.TraceConfig{} }
+
+func (o *onlooker) TraceEvent(e topdown.Event) {
+	r, ok := e.Node.(*ast.Rule)
+	if !ok || e.Op != topdown.ExitOp || !r.Ref().GroundPrefix().HasPrefix(o.path) {
+		return
+	}
+	for _, head := range []*ast.Term{r.Head.Key, r.Head.Value} {
+		if head == nil {
+			continue
+		}
+		switch said := e.Plug(head).Value.(type) {
+		case ast.String:
+			o.at[gitindex.Clean(string(said), 500)] = r.Loc()
+		case ast.Object:
+			if msg := said.Get(ast.InternedTerm("msg")); msg != nil {
+				if s, ok := msg.Value.(ast.String); ok {
+					o.at[gitindex.Clean(string(s), 500)] = r.Loc()
+				}
+			}
+		}
+	}
+}
+
+// names are the policies' names, for messages.
+func names(policies []*Policy) string {
+	var out []string
+	for _, p := range policies {
+		out = append(out, p.Name)
+	}
+	slices.Sort(out)
+	return strings.Join(out, ", ")
+}

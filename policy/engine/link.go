@@ -1,0 +1,192 @@
+package engine
+
+import (
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+)
+
+// part is what is compiled together: the modules of one directory, which speak,
+// and those elsewhere that they lean on.
+type part struct {
+	own   map[string]*ast.Module
+	leans map[string]*ast.Module
+	tests map[string]*ast.Module
+}
+
+func (p *part) modules() map[string]*ast.Module {
+	all := maps.Clone(p.own)
+	maps.Copy(all, p.leans)
+	return all
+}
+
+// parts divides a bundle. As long as each package lies in one directory the whole
+// bundle is one part. Where two directories have the same package they are
+// alternatives, such as two versions of one policy, more often than halves of
+// one: then each directory is a part, and takes from elsewhere only what it
+// refers to and does not have.
+func (b *Bundle) parts() []*part {
+	if !b.spread() {
+		return []*part{{own: b.modules, leans: map[string]*ast.Module{}, tests: b.tests}}
+	}
+	byDir := map[string]*part{}
+	at := func(file string) *part {
+		dir := path.Dir(file)
+		if byDir[dir] == nil {
+			byDir[dir] = &part{own: map[string]*ast.Module{}, leans: map[string]*ast.Module{}, tests: map[string]*ast.Module{}}
+		}
+		return byDir[dir]
+	}
+	for file, m := range b.modules {
+		at(file).own[file] = m
+	}
+	for file, m := range b.tests {
+		at(file).tests[file] = m
+	}
+	l := linker{modules: b.modules}
+	var out []*part
+	for _, dir := range slices.Sorted(maps.Keys(byDir)) {
+		p := byDir[dir]
+		l.link(dir, p)
+		out = append(out, p)
+	}
+	return out
+}
+
+// spread reports a package that lies in more than one directory.
+func (b *Bundle) spread() bool {
+	dirs := map[string]string{}
+	for file, m := range b.modules {
+		key := m.Package.Path.String()
+		if dir, ok := dirs[key]; ok && dir != path.Dir(file) {
+			return true
+		}
+		dirs[key] = path.Dir(file)
+	}
+	return false
+}
+
+// linker finds what modules refer to. It reads them as they are written: two
+// directories with one package cannot always be compiled together.
+type linker struct{ modules map[string]*ast.Module }
+
+func (l *linker) link(dir string, p *part) {
+	todo := slices.Concat(slices.Collect(maps.Values(p.own)), slices.Collect(maps.Values(p.tests)))
+	for len(todo) > 0 {
+		m := todo[0]
+		todo = todo[1:]
+		for _, ref := range references(m) {
+			if p.has(ref) {
+				continue
+			}
+			for file, found := range l.nearest(dir, ref) {
+				if p.leans[file] == nil && p.own[file] == nil {
+					p.leans[file] = found
+					todo = append(todo, found)
+				}
+			}
+		}
+	}
+}
+
+// has reports whether a part's own directory has what a reference names.
+func (p *part) has(ref ast.Ref) bool {
+	for _, set := range []map[string]*ast.Module{p.own, p.tests} {
+		for _, m := range set {
+			if defines(m, ref) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// nearest are the modules that define what a reference names, of those
+// directories that have most of the path to dir in common.
+func (l *linker) nearest(dir string, ref ast.Ref) map[string]*ast.Module {
+	out, best := map[string]*ast.Module{}, -1
+	for file, m := range l.modules {
+		if !defines(m, ref) {
+			continue
+		}
+		near := common(dir, path.Dir(file))
+		if near > best {
+			out, best = map[string]*ast.Module{}, near
+		}
+		if near == best {
+			out[file] = m
+		}
+	}
+	return out
+}
+
+// common counts the steps that two directories share.
+func common(a, b string) int {
+	x, y := strings.Split(a, "/"), strings.Split(b, "/")
+	n := 0
+	for n < len(x) && n < len(y) && x[n] == y[n] {
+		n++
+	}
+	return n
+}
+
+// defines reports whether a module defines the document that a reference leads
+// to, or one in or above it.
+func defines(m *ast.Module, ref ast.Ref) bool {
+	pkg := m.Package.Path
+	if len(ref) <= len(pkg) {
+		return pkg.HasPrefix(ref)
+	}
+	if !ref.HasPrefix(pkg) {
+		return false
+	}
+	name, ok := ref[len(pkg)].Value.(ast.String)
+	return !ok || slices.ContainsFunc(m.Rules, func(r *ast.Rule) bool { return ruleName(r) == string(name) })
+}
+
+func ruleName(r *ast.Rule) string {
+	if v, ok := r.Head.Ref()[0].Value.(ast.Var); ok {
+		return string(v)
+	}
+	return string(r.Head.Name)
+}
+
+// references are the documents below data that a module may mean: by their full
+// name, by an import, or by a bare name that its own package could have in
+// another file.
+func references(m *ast.Module) []ast.Ref {
+	imports := map[ast.Var]ast.Ref{}
+	for _, i := range m.Imports {
+		if ref, ok := i.Path.Value.(ast.Ref); ok && ref.HasPrefix(ast.DefaultRootRef) {
+			imports[i.Name()] = ref
+		}
+	}
+	var out []ast.Ref
+	name := func(v ast.Var, rest ast.Ref) {
+		switch imported, ok := imports[v]; {
+		case v == ast.DefaultRootDocument.Value.(ast.Var):
+			out = append(out, ast.Ref{ast.DefaultRootDocument}.Concat(rest).GroundPrefix())
+		case ok:
+			out = append(out, imported.Concat(rest).GroundPrefix())
+		case !v.IsGenerated() && !v.IsWildcard():
+			out = append(out, m.Package.Path.Append(ast.StringTerm(string(v))))
+		}
+	}
+	for _, r := range m.Rules {
+		ast.WalkTerms(r, func(t *ast.Term) bool {
+			switch v := t.Value.(type) {
+			case ast.Ref:
+				if head, ok := v[0].Value.(ast.Var); ok {
+					name(head, v[1:])
+				}
+			case ast.Var:
+				name(v, nil)
+			}
+			return false
+		})
+	}
+	return out
+}
