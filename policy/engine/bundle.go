@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/gitward/gitward/gitindex"
+	"github.com/gitward/gitward/policy"
 )
 
 // Bundle is what one directory holds for policies: Rego with its tests, data,
@@ -36,77 +37,25 @@ type document struct {
 	text []byte
 }
 
-// limits of what is read.
-const (
-	maxFile  = 4 << 20
-	maxFiles = 5000
-)
-
-// Read reads the policies of a directory: *.rego; data.json and data.yaml, which
-// are data under the directory that they lie in, as OPA's bundles have it; and
-// of other YAML what is Gatekeeper's. Anything else is left alone.
-func Read(fsys fs.FS) (*Bundle, error) {
+// Read reads the policies of a directory, as policy.Collect found them.
+func Read(files policy.Files) *Bundle {
 	b := &Bundle{modules: map[string]*ast.Module{}, tests: map[string]*ast.Module{}, data: map[string]any{}}
 	sources := map[string]string{}
 	var given *int
-	err := fs.WalkDir(fsys, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		kind := kindOf(name)
-		if entry.IsDir() || kind == "" || !entry.Type().IsRegular() {
-			return nil
-		}
-		text, err := read(fsys, name)
-		if err != nil {
-			return err
-		}
-		switch kind {
-		case "rego":
-			if sources[name] = string(text); len(sources) > maxFiles {
-				return fmt.Errorf("more than %d files of Rego", maxFiles)
-			}
-		case "data":
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		switch text := files[name]; policy.KindOf(name) {
+		case policy.Rego:
+			sources[name] = string(text)
+		case policy.Data:
 			b.mount(name, text)
-		case "manifest":
+		case policy.Manifest:
 			given = b.manifest(name, text)
-		case "yaml":
+		case policy.YAML:
 			b.gatekeeper(name, text)
 		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("reading the policies: %w", err)
 	}
 	b.parse(sources, given)
-	return b, nil
-}
-
-func kindOf(name string) string {
-	switch base := path.Base(name); {
-	case strings.HasPrefix(base, ".") && base != ".manifest":
-		return ""
-	case base == ".manifest":
-		return "manifest"
-	case path.Ext(base) == ".rego":
-		return "rego"
-	case base == "data.json", base == "data.yaml", base == "data.yml":
-		return "data"
-	case path.Ext(base) == ".yaml", path.Ext(base) == ".yml":
-		return "yaml"
-	}
-	return ""
-}
-
-func read(fsys fs.FS, name string) ([]byte, error) {
-	info, err := fs.Stat(fsys, name)
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() > maxFile {
-		return nil, fmt.Errorf("%s is larger than %d MiB", name, maxFile>>20)
-	}
-	return fs.ReadFile(fsys, name)
+	return b
 }
 
 func (b *Bundle) problem(file string, line int, format string, args ...any) {

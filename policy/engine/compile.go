@@ -132,3 +132,7 @@ func (p *Policy) prepare() error {
 	}
 	return nil
 }
+
+// Points are where the policy is asked, and what follows there; nil is
+// everywhere, and a denial.
+func (p *Policy) Points() map[policy.Point]policy.Action { return p.points }

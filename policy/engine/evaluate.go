@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -124,13 +125,14 @@ func (e *Engine) Policies() []*Policy { return e.policies }
 type Evaluation struct {
 	subject *subject
 	point   policy.Point
-	// Budget is what one policy may take; zero is no bound. It ends what looks at
-	// its clock, which a built-in that is at work does not.
+	// Budget is what one rule may take by Clock; zero is no bound. It ends what
+	// asks whether to go on, which a built-in that is at work does not.
 	Budget time.Duration
+	Clock  func() time.Duration
 }
 
-// Evaluation reads an input: the JSON of a policy.Input.
-func (e *Engine) Evaluation(input []byte, point policy.Point) (*Evaluation, error) {
+// NewEvaluation reads an input: the JSON of a policy.Input.
+func NewEvaluation(input []byte, point policy.Point) (*Evaluation, error) {
 	s, err := newSubject(input)
 	if err != nil {
 		return nil, err
@@ -140,28 +142,52 @@ func (e *Engine) Evaluation(input []byte, point policy.Point) (*Evaluation, erro
 
 // Evaluate asks one policy.
 func (v *Evaluation) Evaluate(p *Policy) []policy.Finding {
-	action, asked := p.points[v.point]
-	if p.points != nil && !asked {
-		return nil
-	}
-	if p.concerns != nil {
-		concerned, err := p.concerns(v.subject)
-		if err != nil {
-			return []policy.Finding{p.erred(action, err)}
-		}
-		if !concerned {
-			return nil
-		}
-	}
-	in := v.subject.as(p)
+	in, action, found := v.put(p)
 	if in == nil {
-		return nil
+		return found
 	}
 	var out []policy.Finding
 	for i := range p.rules {
 		out = append(out, v.ask(p, &p.rules[i], in, action)...)
 	}
 	return out
+}
+
+// put finds what a policy is asked about; nil is nothing.
+func (v *Evaluation) put(p *Policy) (ast.Value, policy.Action, []policy.Finding) {
+	action, asked := p.points[v.point]
+	if p.points != nil && !asked {
+		return nil, action, nil
+	}
+	if p.concerns != nil {
+		concerned, err := p.concerns(v.subject)
+		if err != nil {
+			return nil, action, []policy.Finding{p.erred(action, err)}
+		}
+		if !concerned {
+			return nil, action, nil
+		}
+	}
+	return v.subject.as(p), action, nil
+}
+
+// Quarantined is what is found in place of a policy that is not asked: it ran
+// away before.
+func (v *Evaluation) Quarantined(p *Policy) []policy.Finding {
+	in, action, found := v.put(p)
+	if in == nil {
+		return found
+	}
+	f := p.erred(action, errQuarantined)
+	f.Kind = policy.Overrun
+	return []policy.Finding{f}
+}
+
+var errQuarantined = errors.New("it took more time or memory than a policy may, and is not asked again for now")
+
+// Broken is what is found in place of a policy at which the library broke down.
+func (v *Evaluation) Broken(p *Policy, why string) []policy.Finding {
+	return []policy.Finding{p.erred(p.points[v.point], errors.New("its evaluation broke down: "+why))}
 }
 
 func (p *Policy) erred(action policy.Action, err error) policy.Finding {
@@ -205,7 +231,7 @@ func (v *Evaluation) run(r *rule, in ast.Value, more ...rego.EvalOption) (any, e
 	options := append(more, rego.EvalParsedInput(in))
 	if v.Budget > 0 {
 		cancel := topdown.NewCancel()
-		defer time.AfterFunc(v.Budget, cancel.Cancel).Stop()
+		defer v.cancelInTime(cancel)()
 		options = append(options, rego.EvalExternalCancel(cancel))
 	}
 	results, err := r.query.Eval(background, options...)
@@ -213,6 +239,26 @@ func (v *Evaluation) run(r *rule, in ast.Value, more ...rego.EvalOption) (any, e
 		return nil, err
 	}
 	return results[0].Expressions[0].Value, nil
+}
+
+// cancelInTime cancels once the clock has gone on by the budget, which on a busy
+// machine is later than a timer has it.
+func (v *Evaluation) cancelInTime(c topdown.Cancel) (stop func()) {
+	began := v.Clock()
+	var mu sync.Mutex
+	var timer *time.Timer
+	mu.Lock()
+	defer mu.Unlock()
+	timer = time.AfterFunc(v.Budget, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if left := v.Budget - (v.Clock() - began); left > 0 {
+			timer.Reset(left)
+			return
+		}
+		c.Cancel()
+	})
+	return func() { timer.Stop() }
 }
 
 // findings reads what a rule says: true, a message, an object with one, or a set

@@ -1,0 +1,182 @@
+package worker
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/gitward/gitward/gitindex/render/sandbox"
+	"github.com/gitward/gitward/policy"
+	"github.com/gitward/gitward/policy/engine"
+)
+
+// Serve is the child: it locks itself in, compiles what it is given, and answers
+// questions until in ends. Nothing but in, out and the shared page is open to
+// it.
+func Serve(in io.Reader, out io.Writer, shared *os.File, memory int) error {
+	at, err := openMark(shared)
+	if err != nil {
+		return err
+	}
+	shared.Close()
+	debug.SetMemoryLimit(int64(memory) * 3 / 4)
+	debug.SetGCPercent(200)
+	debug.SetMaxStack(memory / 8)
+	if err := sandbox.Enter(memory); err != nil {
+		return fmt.Errorf("locking the policies in: %w", err)
+	}
+	c := &court{mark: at}
+	if err := c.load(in, out); err != nil {
+		return err
+	}
+	var buf []byte
+	for {
+		body, err := readFrame(in, buf)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("reading a question: %w", err)
+		}
+		buf = body
+		if err := c.respond(body, out); err != nil {
+			return fmt.Errorf("sending an answer: %w", err)
+		}
+	}
+}
+
+// court is the child's state.
+type court struct {
+	mark    *mark
+	budget  time.Duration
+	bundles []sitting
+	heads   []head // of the last questions: they repeat
+}
+
+// sitting is a bundle that compiled, and the number of its first policy.
+type sitting struct {
+	policies []*engine.Policy
+	first    int
+}
+
+type head struct {
+	text []byte
+	ask  ask
+}
+
+func (c *court) load(in io.Reader, out io.Writer) error {
+	body, err := readFrame(in, nil)
+	if err != nil {
+		return fmt.Errorf("reading the policies: %w", err)
+	}
+	var l load
+	if err := json.Unmarshal(body, &l); err != nil {
+		return fmt.Errorf("reading the policies: %w", err)
+	}
+	c.budget = time.Duration(l.Budget)
+	all := make([]Loaded, 0, len(l.Bundles))
+	first := 0
+	for _, b := range l.Bundles {
+		read := engine.Read(b.Files)
+		loaded := Loaded{Name: b.Name, Dialect: read.Dialect()}
+		e, problems := read.Engine()
+		loaded.Problems = problems
+		s := sitting{first: first}
+		if e != nil {
+			s.policies = e.Policies()
+			for _, p := range s.policies {
+				loaded.Policies = append(loaded.Policies, Described{Name: p.Name, Title: p.Title, File: p.File, Line: p.Line, Points: p.Points()})
+			}
+		}
+		first += len(s.policies)
+		c.bundles = append(c.bundles, s)
+		all = append(all, loaded)
+	}
+	text, err := json.Marshal(all)
+	if err != nil {
+		return fmt.Errorf("telling of the policies: %w", err)
+	}
+	return writeFrame(out, text)
+}
+
+var nothing = []byte("{}")
+
+func (c *court) respond(body []byte, out io.Writer) error {
+	a := c.answer(body)
+	if a.Findings == nil && a.Error == "" {
+		return writeFrame(out, nothing)
+	}
+	text, err := json.Marshal(a)
+	if err != nil {
+		text, err = json.Marshal(answer{Error: "what the policies found cannot be sent"})
+	}
+	if err != nil {
+		return err
+	}
+	return writeFrame(out, text)
+}
+
+func (c *court) answer(body []byte) answer {
+	a, input, err := c.read(body)
+	if err != nil {
+		return answer{Error: err.Error()}
+	}
+	v, err := engine.NewEvaluation(input, a.Point)
+	if err != nil {
+		return answer{Error: err.Error()}
+	}
+	v.Budget, v.Clock = c.budget, ownTime
+	var out answer
+	defer c.mark.set(-1)
+	for _, i := range a.Bundles {
+		if i < 0 || i >= len(c.bundles) {
+			return answer{Error: fmt.Sprintf("there is no bundle %d", i)}
+		}
+		for j, p := range c.bundles[i].policies {
+			number := c.bundles[i].first + j
+			c.mark.set(number)
+			if slices.Contains(a.Without, number) {
+				out.Findings = append(out.Findings, v.Quarantined(p)...)
+				continue
+			}
+			out.Findings = append(out.Findings, evaluate(v, p)...)
+		}
+	}
+	return out
+}
+
+// evaluate asks one policy. A panic of a library is that policy's failure.
+func evaluate(v *engine.Evaluation, p *engine.Policy) (found []policy.Finding) {
+	defer func() {
+		if r := recover(); r != nil {
+			found = v.Broken(p, fmt.Sprint(r))
+		}
+	}()
+	return v.Evaluate(p)
+}
+
+// read reads a question. Heads are the same for hours.
+func (c *court) read(body []byte) (*ask, []byte, error) {
+	for i := range c.heads {
+		if h := &c.heads[i]; bytes.HasPrefix(body, h.text) {
+			return &h.ask, body[len(h.text):], nil
+		}
+	}
+	var h head
+	input, err := readQuestion(body, &h.ask)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading a question: %w", err)
+	}
+	h.text = slices.Clone(body[:len(body)-len(input)])
+	if len(c.heads) == 16 {
+		c.heads = c.heads[1:]
+	}
+	c.heads = append(c.heads, h)
+	return &h.ask, input, nil
+}

@@ -1,0 +1,239 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gitward/gitward/policy"
+)
+
+// Config says how children are started and what they may use.
+type Config struct {
+	// Command starts a child: a program that calls Serve on its standard input and
+	// output and its first extra file, with the memory limit in bytes as its last
+	// argument.
+	Command  []string
+	Children int           // how many answer at once; 2
+	Memory   int           // bytes that a child may use; 512 MiB
+	Budget   time.Duration // processor time of one policy; 100 ms
+	Patience time.Duration // for a child to start and compile; 60 s
+}
+
+func (c Config) defaults() Config {
+	for _, d := range []struct {
+		value *int
+		is    int
+	}{{&c.Children, 2}, {&c.Memory, 512 << 20}} {
+		if *d.value == 0 {
+			*d.value = d.is
+		}
+	}
+	if c.Budget == 0 {
+		c.Budget = 100 * time.Millisecond
+	}
+	if c.Patience == 0 {
+		c.Patience = time.Minute
+	}
+	return c
+}
+
+// Panel is one set of bundles and the children that have compiled it. Any number
+// of goroutines may ask.
+type Panel struct {
+	// Loaded is what became of each bundle.
+	Loaded []Loaded
+
+	config  Config
+	bundles []Bundle
+	idle    chan *child // as many as there are children, and nil for one that is to be started
+
+	mu          sync.Mutex
+	quarantined map[int]*quarantine
+	closed      bool
+}
+
+// quarantine keeps a policy that ran away from being asked: for a minute, and
+// for twice as long each time that it does so again.
+type quarantine struct {
+	until time.Time
+	last  time.Duration
+}
+
+const (
+	firstQuarantine = time.Minute
+	lastQuarantine  = time.Hour
+)
+
+// Start starts children with the bundles, and waits for the first to say what
+// became of them. An error means that there is no panel: a child did not start,
+// or ran away compiling.
+func Start(config Config, bundles []Bundle) (*Panel, error) {
+	p := &Panel{config: config.defaults(), bundles: bundles, quarantined: map[int]*quarantine{}}
+	c, err := p.child()
+	if err != nil {
+		return nil, err
+	}
+	p.Loaded = c.loaded
+	p.idle = make(chan *child, p.config.Children)
+	p.idle <- c
+	for range p.config.Children - 1 {
+		p.idle <- nil
+	}
+	return p, nil
+}
+
+// Close ends the children, each when it has answered.
+func (p *Panel) Close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	for range p.config.Children {
+		if c := <-p.idle; c != nil {
+			c.end()
+		}
+	}
+}
+
+// Question is what a panel is asked.
+type Question struct {
+	Bundles []int // by their place in Start's list
+	Point   policy.Point
+	Input   []byte // the JSON of a policy.Input
+}
+
+var errClosed = errors.New("the policies have been replaced")
+
+// Ask puts a question, and gives what the policies found. A policy that runs
+// away is a finding. An error means that nothing is known, and must refuse.
+func (p *Panel) Ask(ctx context.Context, q Question) ([]policy.Finding, error) {
+	for {
+		head, err := question(&ask{Bundles: q.Bundles, Point: q.Point, Without: p.without()})
+		if err != nil {
+			return nil, fmt.Errorf("asking the policies: %w", err)
+		}
+		found, culprit, err := p.put(ctx, head, q.Input)
+		if err == nil {
+			return found, nil
+		}
+		if culprit < 0 || ctx.Err() != nil {
+			return nil, fmt.Errorf("asking the policies: %w", err)
+		}
+		p.quarantine(culprit)
+	}
+}
+
+// put has one child answer. If it must be killed, or dies, culprit is the policy
+// that it was at.
+func (p *Panel) put(ctx context.Context, head, input []byte) (found []policy.Finding, culprit int, err error) {
+	c, err := p.take(ctx)
+	if err != nil {
+		return nil, -1, err
+	}
+	text, err := c.ask(ctx, p.config.Budget, head, input)
+	if err != nil {
+		culprit = c.culprit()
+		c.end()
+		p.idle <- nil
+		return nil, culprit, err
+	}
+	p.idle <- c
+	var a answer
+	if err := json.Unmarshal(text, &a); err != nil {
+		return nil, -1, fmt.Errorf("reading what the policies found: %w", err)
+	}
+	if a.Error != "" {
+		return nil, -1, errors.New(a.Error)
+	}
+	return a.Findings, -1, nil
+}
+
+// take waits for a child, and starts one where there is a place for it.
+func (p *Panel) take(ctx context.Context) (*child, error) {
+	p.mu.Lock()
+	closed := p.closed
+	p.mu.Unlock()
+	if closed {
+		return nil, errClosed
+	}
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case c := <-p.idle:
+		if c != nil {
+			return c, nil
+		}
+	}
+	c, err := p.child()
+	if err != nil {
+		p.idle <- nil
+		return nil, err
+	}
+	return c, nil
+}
+
+// child starts one, and has it compile.
+func (p *Panel) child() (*child, error) {
+	c, err := start(p.config)
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(load{Bundles: p.bundles, Budget: int64(p.config.Budget)})
+	if err == nil {
+		err = c.load(p.config.Patience, text)
+	}
+	if err != nil {
+		c.end()
+		return nil, fmt.Errorf("compiling the policies: %w", err)
+	}
+	return c, nil
+}
+
+// without are the policies in quarantine.
+func (p *Panel) without() []int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.quarantined) == 0 {
+		return nil
+	}
+	var out []int
+	for i, q := range p.quarantined {
+		if time.Now().Before(q.until) {
+			out = append(out, i)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (p *Panel) quarantine(number int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	q := p.quarantined[number]
+	if q == nil {
+		q = &quarantine{last: firstQuarantine / 2}
+		p.quarantined[number] = q
+	}
+	q.last = min(2*q.last, lastQuarantine)
+	q.until = time.Now().Add(q.last)
+}
+
+// Quarantined are the policies that ran away and are not asked for now.
+func (p *Panel) Quarantined() []Described {
+	var out []Described
+	for _, number := range p.without() {
+		first := 0
+		for _, l := range p.Loaded {
+			if number < first+len(l.Policies) {
+				out = append(out, l.Policies[number-first])
+				break
+			}
+			first += len(l.Policies)
+		}
+	}
+	return out
+}

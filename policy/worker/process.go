@@ -1,0 +1,162 @@
+package worker
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+// child is a process that has compiled the bundles.
+type child struct {
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	out    *bufio.Reader
+	buf    []byte
+	mark   *mark
+	loaded []Loaded
+	killed atomic.Pointer[verdict]
+}
+
+// verdict is why a child was killed, and the policy to blame; -1 is none.
+type verdict struct {
+	why     error
+	culprit int
+}
+
+// start starts a child with no environment, in the root directory.
+func start(config Config) (*child, error) {
+	at, shared, err := newMark()
+	if err != nil {
+		return nil, err
+	}
+	defer shared.Close()
+	c := &child{mark: at, cmd: exec.Command(config.Command[0], append(config.Command[1:len(config.Command):len(config.Command)], strconv.Itoa(config.Memory))...)}
+	c.cmd.Env, c.cmd.Dir, c.cmd.ExtraFiles = []string{}, string(os.PathSeparator), []*os.File{shared}
+	in, err := c.cmd.StdinPipe()
+	if err != nil {
+		return nil, fmt.Errorf("starting a child for the policies: %w", err)
+	}
+	out, err := c.cmd.StdoutPipe()
+	if err != nil {
+		return nil, fmt.Errorf("starting a child for the policies: %w", err)
+	}
+	c.in, c.out = in, bufio.NewReaderSize(out, 64<<10)
+	if err := c.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting a child for the policies: %w", err)
+	}
+	return c, nil
+}
+
+func (c *child) load(patience time.Duration, text []byte) error {
+	late := time.AfterFunc(patience, func() { c.kill(fmt.Errorf("took longer than %v", patience), -1) })
+	defer late.Stop()
+	if err := writeFrame(c.in, text); err != nil {
+		return c.reason(err)
+	}
+	said, err := readFrame(c.out, nil)
+	if err != nil {
+		return c.reason(err)
+	}
+	return json.Unmarshal(said, &c.loaded)
+}
+
+var (
+	errRanAway = errors.New("a policy took too much time")
+	errStopped = errors.New("the child for the policies stands still")
+)
+
+// ask puts a question. The answer is good until the next one.
+func (c *child) ask(ctx context.Context, budget time.Duration, parts ...[]byte) ([]byte, error) {
+	w := &watch{child: c, budget: budget, began: time.Now()}
+	w.timer = time.AfterFunc(budget/4, w.look)
+	defer w.stop()
+	defer context.AfterFunc(ctx, func() { c.kill(context.Cause(ctx), -1) })()
+	if err := writeFrame(c.in, parts...); err != nil {
+		return nil, c.reason(err)
+	}
+	said, err := readFrame(c.out, c.buf)
+	if err != nil {
+		return nil, c.reason(err)
+	}
+	c.buf = said
+	return said, nil
+}
+
+// watch looks now and then how long a child has been at one policy.
+type watch struct {
+	child  *child
+	budget time.Duration
+	began  time.Time
+	timer  *time.Timer
+	done   atomic.Bool
+
+	turn int64
+	used time.Duration // of processor time, when the turn was first seen
+	seen time.Time
+}
+
+// look kills the child when it has been at one policy for the budget, and again
+// half of it: by then the policy's own end should have come. It is processor
+// time that counts, so that nobody is blamed for a busy machine.
+func (w *watch) look() {
+	if w.done.Load() {
+		return
+	}
+	m := w.child.mark
+	turn, at := m.turn.Load(), m.at.Load()
+	used, now := processorTime(w.child.cmd.Process.Pid, w.began), time.Now()
+	switch {
+	case turn != w.turn || w.seen.IsZero():
+		w.turn, w.used, w.seen = turn, used, now
+	case used-w.used > w.budget*5/4 && m.turn.Load() == turn:
+		w.child.kill(errRanAway, int(at))
+		return
+	case now.Sub(w.seen) > 20*w.budget+5*time.Second:
+		w.child.kill(errStopped, -1)
+		return
+	}
+	w.timer.Reset(w.budget / 4)
+}
+
+func (w *watch) stop() {
+	w.done.Store(true)
+	w.timer.Stop()
+}
+
+func (c *child) kill(why error, culprit int) {
+	c.killed.CompareAndSwap(nil, &verdict{why, culprit})
+	_ = c.cmd.Process.Kill()
+}
+
+// reason is why the conversation ended.
+func (c *child) reason(err error) error {
+	if v := c.killed.Load(); v != nil {
+		return v.why
+	}
+	return fmt.Errorf("the child for the policies died, most likely of too much memory: %w", err)
+}
+
+// culprit is the policy that is to blame for the end of the child: that for
+// which it was killed, or at which it died. -1 is none.
+func (c *child) culprit() int {
+	if v := c.killed.Load(); v != nil {
+		return v.culprit
+	}
+	return int(c.mark.at.Load())
+}
+
+// end ends the child, whatever it is doing.
+func (c *child) end() {
+	_ = c.in.Close()
+	_ = c.cmd.Process.Kill()
+	_ = c.cmd.Wait()
+	c.mark.close()
+}

@@ -1,0 +1,110 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gitward/gitward/policy"
+)
+
+const asChild = "answer-as-child"
+
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == asChild {
+		memory, err := strconv.Atoi(os.Args[2])
+		if err == nil {
+			err = Serve(os.Stdin, os.Stdout, os.NewFile(3, "mark"), memory)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func config(t testing.TB) Config {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Config{Command: []string{exe, asChild}, Budget: 100 * time.Millisecond, Memory: 256 << 20}
+}
+
+func panel(t testing.TB, c Config, bundles ...Bundle) *Panel {
+	t.Helper()
+	p, err := Start(c, bundles)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	for _, l := range p.Loaded {
+		if len(l.Problems) > 0 {
+			t.Fatalf("%s: %v", l.Name, l.Problems)
+		}
+	}
+	return p
+}
+
+func rego(name, text string) Bundle {
+	return Bundle{Name: name, Files: policy.Files{name + ".rego": []byte(text)}}
+}
+
+// request is an input about a ConfigMap.
+func request(t testing.TB, object string) []byte {
+	in := policy.Input{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview", Request: policy.Request{UID: "1", Operation: "CREATE",
+		Kind: policy.Kinds{Version: "v1", Kind: "ConfigMap"}, Object: json.RawMessage(object)}}
+	text, err := json.Marshal(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+const honest = `package honest
+
+deny contains msg if {
+	input.request.object.data.bad
+	msg := "bad is not good"
+}`
+
+func TestAsk(t *testing.T) {
+	p := panel(t, config(t), rego("honest", honest), rego("other", strings.ReplaceAll(honest, "honest", "other")))
+	for object, want := range map[string]int{`{"data":{"bad":"1"}}`: 2, `{"data":{}}`: 0, `{}`: 0} {
+		found, err := p.Ask(context.Background(), Question{Bundles: []int{0, 1}, Point: policy.Admission, Input: request(t, object)})
+		if err != nil || len(found) != want {
+			t.Errorf("%s: %v, %v", object, found, err)
+		}
+		for _, f := range found {
+			if f.Message != "bad is not good" || f.Line != 3 || f.Action != policy.Deny || f.Kind != policy.Violation {
+				t.Errorf("%+v", f)
+			}
+		}
+	}
+	if found, err := p.Ask(context.Background(), Question{Bundles: []int{1}, Input: request(t, `{"data":{"bad":"1"}}`), Point: policy.Admission}); err != nil || len(found) != 1 || found[0].Policy != "other" {
+		t.Errorf("the second alone: %v, %v", found, err)
+	}
+	if _, err := p.Ask(context.Background(), Question{Bundles: []int{2}, Input: request(t, "{}")}); err == nil {
+		t.Error("a bundle that is not there is no error")
+	}
+	if _, err := p.Ask(context.Background(), Question{Bundles: []int{0}, Input: []byte("{")}); err == nil {
+		t.Error("an input that is no JSON is no error")
+	}
+}
+
+func BenchmarkAsk(b *testing.B) {
+	p := panel(b, config(b), rego("honest", honest))
+	in := request(b, `{"data":{"good":"1"}}`)
+	for b.Loop() {
+		if _, err := p.Ask(context.Background(), Question{Bundles: []int{0}, Point: policy.Admission, Input: in}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
