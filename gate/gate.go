@@ -56,6 +56,8 @@ type Decision struct {
 	// Traced reports that the whole object is what Manifest declares.
 	Traced bool
 	Drift  []Difference
+	// Findings are the policies'.
+	Findings []Finding
 	// Reasons are the paths that had another reason than Git.
 	Reasons map[Reason][]string
 	// Root is the declared object that a derived one stems from; Manifest is then
@@ -76,6 +78,8 @@ type Decision struct {
 	via     *LiveObject // the owner that a derived object has
 	past    []*gitindex.Manifest
 	awaits  bool // what is live may not have been seen yet
+	// governed are the Gates whose policies are to be asked.
+	governed []*Rule
 }
 
 // Decide takes one request through the gate. Every way out passes through
@@ -85,7 +89,7 @@ func (g *Gate) Decide(ctx context.Context, req *Request) Decision {
 	if d.mayHeal() && !g.looks.recent(req, g.Now()) {
 		d = g.judgeAfterLook(ctx, req, d)
 	}
-	return g.finish(req, d)
+	return g.finish(req, g.govern(ctx, g.View(), req, d))
 }
 
 // judgeLive judges, and once more whenever something live has changed, for as
@@ -157,17 +161,33 @@ func (g *Gate) judge(view *View, req *Request) Decision {
 			Do: "try again in a moment; an administrator finds more in `gitward doctor`"}}
 	}
 	var all []Decision
+	var governed []*Rule
 	for i := range view.Rules {
 		if rule := &view.Rules[i]; rule.matches(req) {
 			d := g.judgeBy(view, rule, req)
 			d.Gate, d.Action, d.author = rule.Name, rule.Action, rule.Author
 			all = append(all, d)
+			if rule.Policed && d.governable() {
+				governed = append(governed, rule)
+			}
 		}
 	}
 	if len(all) == 0 {
 		return Decision{Reason: NotGated}
 	}
-	return combine(req, all)
+	d := combine(req, all)
+	d.governed = governed
+	return d
+}
+
+// governable reports whether policies have a say: they have none in what
+// Kubernetes keeps for itself and in what the Gate leaves out.
+func (d *Decision) governable() bool {
+	switch d.Reason {
+	case Platform, Excluded, NoChange:
+		return false
+	}
+	return true
 }
 
 // combine makes one decision of several Gates'. The stamp is judged here, once

@@ -28,6 +28,8 @@ type LiveObject struct {
 	// Owner is the controller ownerReference; the zero value when it has none.
 	Owner    Owner
 	Deleting bool
+	// Labels are a Namespace's; of other kinds they are not kept.
+	Labels map[string]string
 	// Stamps are its gitward.dev annotations.
 	Stamps map[string]string
 	// Template is JSON of what its controller copies from: the pod template, the

@@ -54,13 +54,17 @@ const (
 	SchemaUnknown  Refused = "SchemaUnknown"  // transient: the kind's CRD has not been seen yet
 	Unreadable     Refused = "Unreadable"     // the request could not be read
 	NotRecorded    Refused = "NotRecorded"    // transient: the record could not be written
+
+	PolicyViolation Refused = "PolicyViolation"
+	PolicyFailed    Refused = "PolicyFailed"   // a policy that governs the request could not be evaluated
+	PolicyNotReady  Refused = "PolicyNotReady" // transient: the policies cannot be asked
 )
 
 // Transient reports whether a refusal heals by itself, so that the client
 // should try again: HTTP 429 with Retry-After.
 func (r Refused) Transient() bool {
 	switch r {
-	case StaleStamp, SchemaUnknown, OwnerUnknown, OriginStale, OriginNotReady, NotRecorded:
+	case StaleStamp, SchemaUnknown, OwnerUnknown, OriginStale, OriginNotReady, NotRecorded, PolicyNotReady:
 		return true
 	}
 	return false

@@ -40,6 +40,7 @@ type Rule struct {
 	Derive        []DeriveRule
 	AllowVerbs    []VerbRule
 	BreakGlass    *BreakGlass // nil when nobody may
+	Policed       bool        // whether the Gate names policies
 }
 
 // Exclusion takes requests out of a Gate. An empty list fits everything.
@@ -110,6 +111,8 @@ type View struct {
 	Rules   []Rule
 	// Live is nil where no cluster is watched; then nothing is derived.
 	Live Live
+	// Policies answers for the Gates that name some.
+	Policies Policies
 	// NotReady says why nothing can be decided yet: the configuration could not
 	// be read. Empty when it could.
 	NotReady string

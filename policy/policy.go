@@ -64,8 +64,12 @@ type Finding struct {
 	Details any    `json:"details,omitempty"`
 	Action  Action `json:"action"`
 	Kind    Kind   `json:"kind"`
-	File    string `json:"file"` // below the policies' directory
-	Line    int    `json:"line,omitempty"`
+	// Origin and Revision say which commit's policy it was; empty where it is read
+	// from a directory.
+	Origin   string `json:"origin,omitempty"`
+	Revision string `json:"revision,omitempty"`
+	File     string `json:"file"` // in the repository, or below the policies' directory
+	Line     int    `json:"line,omitempty"`
 }
 
 // Kind tells a policy's word from its failure. Both count.

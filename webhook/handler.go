@@ -101,6 +101,7 @@ func head(have []byte, rest io.Reader) []byte {
 func (h *Handler) validate(ctx context.Context, req *gate.Request) *admissionv1.AdmissionResponse {
 	d := h.Gate.Decide(ctx, req)
 	resp := &admissionv1.AdmissionResponse{UID: types.UID(req.UID), Allowed: d.Allowed, AuditAnnotations: auditAnnotations(&d)}
+	resp.Warnings = cut(d.Warnings())
 	if d.Refusal == nil {
 		return resp
 	}
@@ -109,7 +110,7 @@ func (h *Handler) validate(ctx context.Context, req *gate.Request) *admissionv1.
 		"operation", req.Operation, "object", req.What(), "user", req.User.Name, "dryRun", req.DryRun)
 	if d.Allowed {
 		if d.Action == gate.Warn {
-			resp.Warnings = warnings(&d)
+			resp.Warnings = append(resp.Warnings, warnings(&d)...)
 		}
 		return resp
 	}
@@ -170,10 +171,15 @@ func status(code int32, message string) *metav1.Status {
 	return s
 }
 
-// warnings are shown by kubectl; the API server cuts each at 256 runes.
 func warnings(d *gate.Decision) []string {
+	return cut(strings.Split("would be refused: "+d.Message(), "\n"))
+}
+
+// cut makes lines fit: kubectl shows warnings, and the API server cuts each at
+// 256 runes.
+func cut(lines []string) []string {
 	var out []string
-	for _, line := range strings.Split("would be refused: "+d.Message(), "\n") {
+	for _, line := range lines {
 		if r := []rune(strings.TrimSpace(line)); len(r) > 0 {
 			out = append(out, string(r[:min(len(r), 250)]))
 		}

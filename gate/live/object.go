@@ -25,6 +25,9 @@ func (k *kind) objectOf(obj any) (*gate.LiveObject, error) {
 		Deleting:   meta.GetDeletionTimestamp() != nil,
 		Stamps:     stamps(meta.GetAnnotations()),
 	}
+	if k.gvk.Group == "" && k.gvk.Kind == "Namespace" {
+		o.Labels = meta.GetLabels()
+	}
 	if owner := metav1.GetControllerOf(meta); owner != nil {
 		o.Owner = gate.Owner{APIVersion: owner.APIVersion, Kind: owner.Kind, Name: owner.Name, UID: string(owner.UID)}
 	}

@@ -1,0 +1,217 @@
+package gate
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/gitward/gitward/gitindex"
+	"github.com/gitward/gitward/policy"
+)
+
+// Policies answers for the policies that a Gate names. It asks nobody outside
+// this machine. An error means that nothing is known, and refuses.
+type Policies interface {
+	Ask(ctx context.Context, gate string, point policy.Point, input []byte) ([]policy.Finding, error)
+}
+
+// govern puts what the Gates would let pass to their policies. Those can only
+// tighten: what is refused on its own merits is not asked about.
+func (g *Gate) govern(ctx context.Context, view *View, req *Request, d Decision) Decision {
+	if len(d.governed) == 0 || d.Refusal != nil && d.Action == Deny || req.SubResource == "status" || leaving(req) {
+		return d
+	}
+	input, err := json.Marshal(g.inputOf(view, req, &d))
+	if err != nil {
+		return d.ungoverned(req, d.governed[0], fmt.Errorf("putting the request to the policies: %w", err))
+	}
+	for _, r := range d.governed {
+		found, err := view.Policies.Ask(ctx, r.Name, policy.Admission, input)
+		if err != nil {
+			d = d.ungoverned(req, r, err)
+			continue
+		}
+		for _, f := range found {
+			d.found(req, r, f)
+		}
+	}
+	return d
+}
+
+// leaving reports an object that has been deleted and waits for its finalizers:
+// whoever takes one away changes nothing that a policy is for.
+func leaving(req *Request) bool {
+	if req.Operation != Update || !bytes.Contains(req.OldObject, []byte(`"deletionTimestamp"`)) {
+		return false
+	}
+	old, err := decodeState(req.OldObject)
+	return err == nil && text(dig(old, "metadata", "deletionTimestamp")) != ""
+}
+
+// found takes a finding in. The Gate's action is the strictest that follows.
+func (d *Decision) found(req *Request, r *Rule, f policy.Finding) {
+	action := max(r.Action, actionOf(f.Action))
+	d.Findings = append(d.Findings, Finding{Finding: f, Gate: r.Name, Action: action})
+	if action != Deny {
+		return
+	}
+	if d.Refusal != nil && d.Action == Deny {
+		if policyKind(d.Refusal.Kind) {
+			d.Refusal.Facts = append(d.Refusal.Facts, "also  "+findingHead(f))
+		}
+		return
+	}
+	d.Gate, d.Action, d.Refusal = r.Name, Deny, policyRefusal(req, f)
+}
+
+// Finding is a policy's, with what follows from it.
+type Finding struct {
+	policy.Finding
+	Gate   string
+	Action Action
+}
+
+func actionOf(a policy.Action) Action {
+	switch a {
+	case policy.Warn:
+		return Warn
+	case policy.Audit:
+		return Audit
+	}
+	return Deny
+}
+
+// ungoverned refuses what the policies could not be asked about, as far as the
+// Gate refuses at all.
+func (d Decision) ungoverned(req *Request, r *Rule, err error) Decision {
+	if d.Refusal != nil && d.Action <= r.Action {
+		return d
+	}
+	d.Gate, d.Action = r.Name, r.Action
+	d.Refusal = &Refusal{Kind: PolicyNotReady, Head: cutRunes(req.What()+" cannot be put to the policies: "+gitindex.Clean(err.Error(), 120), maxHead),
+		Do: "if it stays, kubectl get gate " + r.Name + " -o yaml says which policies are not in force, and why"}
+	return d
+}
+
+func policyKind(k Refused) bool { return k == PolicyViolation || k == PolicyFailed }
+
+// policyRefusal is what the person reads.
+func policyRefusal(req *Request, f policy.Finding) *Refusal {
+	what := gitindex.Clean(req.Ref().String(), 80)
+	if f.Kind != policy.Violation {
+		return &Refusal{Kind: PolicyFailed, Head: fmt.Sprintf("%s cannot be judged by policy %s", what, findingHead(f)),
+			Do: "have its author mend the policy: what it governs is refused until it can be asked"}
+	}
+	r := &Refusal{Kind: PolicyViolation, Head: fmt.Sprintf("%s breaks policy %s", what, findingHead(f)), Do: gitindex.Clean(f.Fix, 300)}
+	if r.Do == "" {
+		r.Do = "change the object in Git as the policy demands, or the policy where it lies"
+	}
+	if f.Title != "" {
+		r.Facts = append(r.Facts, "policy  "+gitindex.Clean(f.Title, 160))
+	}
+	return r
+}
+
+func findingHead(f policy.Finding) string {
+	at := f.File
+	if f.Line > 0 {
+		at = fmt.Sprintf("%s:%d", f.File, f.Line)
+	}
+	if f.Origin != "" {
+		at = f.Origin + "@" + gitindex.Short(f.Revision) + " " + at
+	}
+	return fmt.Sprintf("%q (%s): %s", gitindex.Clean(f.Policy, 60), gitindex.Clean(at, 110), f.Message)
+}
+
+// Warnings are what the client is to be shown though the request passes.
+func (d *Decision) Warnings() []string {
+	var out []string
+	for _, f := range d.Findings {
+		if f.Action == Warn {
+			out = append(out, "policy "+findingHead(f.Finding))
+		}
+	}
+	return out
+}
+
+// inputOf is what the policies are told.
+func (g *Gate) inputOf(view *View, req *Request, d *Decision) *policy.Input {
+	in := &policy.Input{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview", Time: g.Now().UTC(),
+		Request: policy.Request{UID: req.UID, Kind: policy.Kinds{Group: req.Group, Version: req.Version, Kind: req.Kind},
+			Resource: policy.Resources{Group: req.ResourceGroup, Version: req.Version, Resource: req.Resource}, SubResource: req.SubResource,
+			Name: req.Name, Namespace: req.Namespace, Operation: string(req.Operation), DryRun: req.DryRun,
+			UserInfo: policy.User{Username: req.User.Name, UID: req.User.UID, Groups: req.User.Groups, Extra: req.User.Extra},
+			Object:   hidden(req, req.Object), OldObject: hidden(req, req.OldObject)},
+		Namespace: homeOf(view, req)}
+	if m := d.Manifest; m != nil {
+		in.Provenance = provenanceOf(m, d)
+	}
+	if d.Root.Name != "" {
+		in.Derived = &policy.Root{Group: d.Root.Group, Kind: d.Root.Kind, Namespace: d.Root.Namespace, Name: d.Root.Name}
+	}
+	for _, reason := range slices.Sorted(reasonsOf(d)) {
+		for _, path := range d.Reasons[reason] {
+			in.Changes = append(in.Changes, policy.Change{Path: path, Reason: string(reason)})
+		}
+	}
+	return in
+}
+
+func reasonsOf(d *Decision) func(func(Reason) bool) {
+	return func(yield func(Reason) bool) {
+		for r := range d.Reasons {
+			if !yield(r) {
+				return
+			}
+		}
+	}
+}
+
+func provenanceOf(m *gitindex.Manifest, d *Decision) *policy.Provenance {
+	c := m.Commit
+	p := &policy.Provenance{Origin: m.Origin, Revision: d.Revisions[m.Origin], Commit: c.ID, Parents: c.Parents, Subject: gitindex.Clean(c.Subject, 200),
+		Author: person(c.Author), Committer: person(c.Committer), Time: c.Committer.When.UTC(), Path: m.Path, Line: m.Line,
+		Level: string(d.Level()), Unit: m.Unit, Signers: []policy.Signer{}}
+	if s := c.Verdict.Signer; c.Verdict.Outcome == gitindex.Good {
+		p.Signers = append(p.Signers, policy.Signer{Kind: s.Kind, ID: s.Fingerprint, Name: s.Principal})
+	}
+	return p
+}
+
+func person(p gitindex.Person) policy.Person {
+	return policy.Person{Name: gitindex.Clean(p.Name, 120), Email: gitindex.Clean(p.Email, 120)}
+}
+
+// nameLabel is the label that the API server gives every Namespace.
+const nameLabel = "kubernetes.io/metadata.name"
+
+// homeOf is the object's Namespace as it is live, or as Git has it. A
+// Namespace that is itself the object stands in the request.
+func homeOf(view *View, req *Request) *policy.Namespace {
+	if req.Namespace == "" || req.Group == "" && req.Kind == "Namespace" {
+		return nil
+	}
+	ns := &policy.Namespace{Name: req.Namespace, Labels: map[string]string{nameLabel: req.Namespace}}
+	ref := gitindex.Ref{Kind: "Namespace", Name: req.Namespace}
+	if view.Live != nil {
+		if o := view.Live.Find(ref); o != nil {
+			ns.Labels = o.Labels
+			return ns
+		}
+	}
+	for _, s := range view.Index {
+		if e := s.Lookup(ref); e != nil && len(e.Current) > 0 {
+			var declared struct {
+				Metadata struct{ Labels map[string]string }
+			}
+			if json.Unmarshal(e.Current[0].Raw, &declared) == nil {
+				for k, v := range declared.Metadata.Labels {
+					ns.Labels[k] = v
+				}
+			}
+		}
+	}
+	return ns
+}
