@@ -54,16 +54,12 @@ func Collect(fsys fs.FS) (Files, error) {
 		if err != nil || entry.IsDir() || !entry.Type().IsRegular() || KindOf(name) == None {
 			return err
 		}
-		info, err := entry.Info()
-		if err != nil {
-			return err
-		}
-		if info.Size() > maxFile {
-			return fmt.Errorf("%s is larger than %d MiB", name, maxFile>>20)
-		}
 		text, err := fs.ReadFile(fsys, name)
 		if err != nil {
 			return err
+		}
+		if len(text) > maxFile {
+			return fmt.Errorf("%s is larger than %d MiB", name, maxFile>>20)
 		}
 		out[name] = text
 		if size += len(text); size > maxAll || len(out) > maxFiles {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"sync"
@@ -251,6 +252,17 @@ func (h *Hub) Sync(ctx context.Context, origin string) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// Read gives do an Origin's trusted tree, as Tracker.Read does.
+func (h *Hub) Read(origin string, do func(tree fs.FS, revision string) error) error {
+	h.mu.Lock()
+	r := h.running[origin]
+	h.mu.Unlock()
+	if r == nil {
+		return fmt.Errorf("there is no Origin %s", origin)
+	}
+	return r.tracker.Read(do)
 }
 
 // Err is what the last look at an Origin ended with; nil before the first.

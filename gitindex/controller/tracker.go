@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -218,6 +219,20 @@ func (t *Tracker) advance(ctx context.Context, tip string) error {
 	t.dirty = true
 	t.publish(tip, "")
 	return nil
+}
+
+// Read gives do the trusted tree of the accepted revision, which it may use until
+// it returns.
+func (t *Tracker) Read(do func(tree fs.FS, revision string) error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	snap := t.Snapshot()
+	if snap == nil || snap.Accepted == nil {
+		return fmt.Errorf("Origin %s has no accepted revision", t.settings.Name)
+	}
+	defer t.repo.Forget()
+	lines := t.state.Timeline
+	return do(&version{timeline: lines, dirs: directoriesOf(lines.Paths()), blobs: t.blobs, at: lines.Len() - 1}, snap.Accepted.ID)
 }
 
 // Save writes the index to disk if it has changed. It is apart from Sync, and

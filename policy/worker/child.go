@@ -2,6 +2,7 @@ package worker
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/render/sandbox"
 	"github.com/gitward/gitward/policy"
 	"github.com/gitward/gitward/policy/engine"
@@ -94,6 +96,9 @@ func (c *court) load(in io.Reader, out io.Writer) error {
 				loaded.Policies = append(loaded.Policies, Described{Name: p.Name, Title: p.Title, File: p.File, Line: p.Line, Points: p.Points()})
 			}
 		}
+		if l.Tests && e != nil {
+			loaded.test(read)
+		}
 		first += len(s.policies)
 		c.bundles = append(c.bundles, s)
 		all = append(all, loaded)
@@ -103,6 +108,25 @@ func (c *court) load(in io.Reader, out io.Writer) error {
 		return fmt.Errorf("telling of the policies: %w", err)
 	}
 	return writeFrame(out, text)
+}
+
+// testLimit is what one test may take.
+const testLimit = 10 * time.Second
+
+func (l *Loaded) test(b *engine.Bundle) {
+	results, _, err := b.Tests(context.Background(), "", testLimit)
+	if err != nil {
+		l.Problems = append(l.Problems, gitindex.Problem{Message: gitindex.Clean(err.Error(), 500)})
+	}
+	for _, r := range results {
+		if r.Skip {
+			continue
+		}
+		l.Tests++
+		if !r.Pass {
+			l.Failed = append(l.Failed, r)
+		}
+	}
 }
 
 var nothing = []byte("{}")
@@ -141,11 +165,15 @@ func (c *court) answer(body []byte) answer {
 		for j, p := range c.bundles[i].policies {
 			number := c.bundles[i].first + j
 			c.mark.set(number)
+			var found []policy.Finding
 			if slices.Contains(a.Without, number) {
-				out.Findings = append(out.Findings, v.Quarantined(p)...)
-				continue
+				found = v.Quarantined(p)
+			} else {
+				found = evaluate(v, p)
 			}
-			out.Findings = append(out.Findings, evaluate(v, p)...)
+			for _, f := range found {
+				out.Findings = append(out.Findings, Found{f, i})
+			}
 		}
 	}
 	return out

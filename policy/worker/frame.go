@@ -9,6 +9,7 @@ import (
 
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/policy"
+	"github.com/gitward/gitward/policy/engine"
 )
 
 // The conversation of a parent with a child: the parent sends a load, and the
@@ -24,6 +25,7 @@ type Bundle struct {
 // load is the first frame to a child.
 type load struct {
 	Bundles []Bundle
+	Tests   bool  // whether the bundles' own tests are to be run
 	Budget  int64 // of one policy, in nanoseconds of processor time
 }
 
@@ -33,6 +35,9 @@ type Loaded struct {
 	Dialect  string
 	Problems []gitindex.Problem
 	Policies []Described
+	// Tests are how many of its own there are, and Failed those that did not pass.
+	Tests  int
+	Failed []engine.TestResult
 }
 
 // Described is a policy as people list it.
@@ -53,8 +58,14 @@ type ask struct {
 
 // answer is what the child says to a question.
 type answer struct {
-	Findings []policy.Finding `json:"findings,omitempty"`
-	Error    string           `json:"error,omitempty"` // the question itself could not be read
+	Findings []Found `json:"findings,omitempty"`
+	Error    string  `json:"error,omitempty"` // the question itself could not be read
+}
+
+// Found is a finding, and the place of its bundle in the load.
+type Found struct {
+	policy.Finding
+	Bundle int `json:"bundle"`
 }
 
 // mostSaid bounds a frame, in bytes.

@@ -22,6 +22,7 @@ type Config struct {
 	Memory   int           // bytes that a child may use; 512 MiB
 	Budget   time.Duration // processor time of one policy; 100 ms
 	Patience time.Duration // for a child to start and compile; 60 s
+	Tests    bool          // whether children run the bundles' own tests
 }
 
 func (c Config) defaults() Config {
@@ -110,7 +111,7 @@ var errClosed = errors.New("the policies have been replaced")
 
 // Ask puts a question, and gives what the policies found. A policy that runs
 // away is a finding. An error means that nothing is known, and must refuse.
-func (p *Panel) Ask(ctx context.Context, q Question) ([]policy.Finding, error) {
+func (p *Panel) Ask(ctx context.Context, q Question) ([]Found, error) {
 	for {
 		head, err := question(&ask{Bundles: q.Bundles, Point: q.Point, Without: p.without()})
 		if err != nil {
@@ -129,7 +130,7 @@ func (p *Panel) Ask(ctx context.Context, q Question) ([]policy.Finding, error) {
 
 // put has one child answer. If it must be killed, or dies, culprit is the policy
 // that it was at.
-func (p *Panel) put(ctx context.Context, head, input []byte) (found []policy.Finding, culprit int, err error) {
+func (p *Panel) put(ctx context.Context, head, input []byte) (found []Found, culprit int, err error) {
 	c, err := p.take(ctx)
 	if err != nil {
 		return nil, -1, err
@@ -182,7 +183,7 @@ func (p *Panel) child() (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err := json.Marshal(load{Bundles: p.bundles, Budget: int64(p.config.Budget)})
+	text, err := json.Marshal(load{Bundles: p.bundles, Tests: p.config.Tests, Budget: int64(p.config.Budget)})
 	if err == nil {
 		err = c.load(p.config.Patience, text)
 	}

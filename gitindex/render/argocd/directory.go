@@ -9,7 +9,6 @@ import (
 	"path"
 	"strings"
 
-	"github.com/gobwas/glob"
 	"sigs.k8s.io/yaml"
 
 	"github.com/gitward/gitward/gitindex"
@@ -61,7 +60,7 @@ type walk struct {
 	root             string
 	options          *Directory
 	jsonnet          render.JsonnetOptions
-	include, exclude glob.Glob
+	include, exclude matcher
 	objects          []render.Object
 	files, bytes     int
 }
@@ -69,27 +68,24 @@ type walk struct {
 // globs compiles the patterns. In one that does not compile Argo CD finds no
 // match. A star crosses slashes: util/glob/glob.go names no separators.
 func (w *walk) globs() error {
-	compile := func(pattern string) glob.Glob {
-		if g, err := glob.Compile(pattern); err == nil {
-			return g
-		}
-		return nothing{}
-	}
 	if len(w.options.Include) > 1000 || len(w.options.Exclude) > 1000 {
 		return errors.New("a pattern of its directory is longer than 1,000 characters")
 	}
-	if w.options.Include != "" {
-		w.include = compile(w.options.Include)
-	}
-	if w.options.Exclude != "" {
-		w.exclude = compile(w.options.Exclude)
+	for _, p := range []struct {
+		into    *matcher
+		pattern string
+	}{{&w.include, w.options.Include}, {&w.exclude, w.options.Exclude}} {
+		if p.pattern == "" {
+			continue
+		}
+		if doubtful(p.pattern) {
+			return &render.NeedsError{What: "the pattern " + gitindex.Clean(p.pattern, 200) + " of its directory", Why: "Argo CD errs in patterns that have more than a brace with a wildcard in it",
+				Do: "write the alternatives without wildcards: *.{yaml,yml}"}
+		}
+		*p.into = compiled(p.pattern)
 	}
 	return nil
 }
-
-type nothing struct{}
-
-func (nothing) Match(string) bool { return false }
 
 func (w *walk) directory(dir string, depth int) error {
 	if depth > maxDepth {

@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/gobwas/glob"
-
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/render"
 )
@@ -60,8 +58,7 @@ func (d *IgnoreDifference) matches(app *Application, o *render.Object) bool {
 }
 
 func like(pattern, text string) bool {
-	g, err := glob.Compile(pattern)
-	return err == nil && g.Match(text)
+	return !doubtful(pattern) && compiled(pattern).Match(text)
 }
 
 func (d *IgnoreDifference) mark(o *render.Object) {
