@@ -46,6 +46,15 @@ func (g *Gate) SetDefaults() {
 	if g.Spec.OnStale == "" {
 		g.Spec.OnStale = OnStaleLastKnown
 	}
+	for i := range g.Spec.Policies {
+		p := &g.Spec.Policies[i]
+		if p.Path == "" {
+			p.Path = "."
+		}
+		if p.Action == "" {
+			p.Action = ActionDeny
+		}
+	}
 	if b := g.Spec.BreakGlass; b != nil {
 		if b.MaxDuration == nil {
 			b.MaxDuration = &metav1.Duration{Duration: 4 * time.Hour}

@@ -126,6 +126,14 @@ type GateSpec struct {
 	// +kubebuilder:validation:MaxItems=128
 	// +optional
 	AllowVerbs []VerbRule `json:"allowVerbs,omitempty"`
+	// Policies are directories of policies in Git, asked about what the Gate would
+	// admit. They can refuse more, and never less.
+	// +listType=map
+	// +listMapKey=origin
+	// +listMapKey=path
+	// +kubebuilder:validation:MaxItems=64
+	// +optional
+	Policies []PolicyRef `json:"policies,omitempty"`
 	// BreakGlass says who may change objects beside Git in an emergency. Left
 	// out: nobody.
 	// +optional
@@ -367,6 +375,27 @@ type OriginRef struct {
 	Namespaces []string `json:"namespaces,omitempty"`
 }
 
+// PolicyRef is a directory of policies in an Origin's trusted tree: Rego with
+// rules named deny, violation or warn, or Gatekeeper's ConstraintTemplates and
+// constraints.
+type PolicyRef struct {
+	// Origin that holds them. It need not be one that objects may come from.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Origin string `json:"origin"`
+	// Path of the directory; "." is the whole tree.
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="self == '.' || !self.startsWith('/') && !self.endsWith('/') && self.split('/').all(p, p != '' && p != '.' && p != '..')",message="path must be a plain path below the repository's root"
+	// +kubebuilder:default="."
+	// +optional
+	Path string `json:"path,omitempty"`
+	// Action is the strictest that may follow from a finding here: Audit and Warn
+	// let one try policies out. Default Deny, which leaves it to each policy.
+	// +kubebuilder:default=Deny
+	// +optional
+	Action Action `json:"action,omitempty"`
+}
+
 // Annotations shapes what is written onto admitted objects.
 type Annotations struct {
 	// Author false leaves gitward.dev/author out. Default true.
@@ -382,6 +411,10 @@ type GateStatus struct {
 	// +listMapKey=type
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// Policies says of each directory what is in force.
+	// +listType=atomic
+	// +optional
+	Policies []PolicyStatus `json:"policies,omitempty"`
 	// BreakGlass are the uses that Git has yet to catch up with.
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=500
@@ -393,6 +426,33 @@ type GateStatus struct {
 	// +kubebuilder:validation:MaxItems=200
 	// +optional
 	Learned []Learned `json:"learned,omitempty"`
+}
+
+// PolicyStatus is the state of one directory of policies.
+type PolicyStatus struct {
+	Origin string `json:"origin"`
+	Path   string `json:"path"`
+	// Revision is the commit whose policies are in force; empty while none are, and
+	// then what the Gate governs is refused.
+	// +optional
+	Revision string `json:"revision,omitempty"`
+	// Policies counts those in force.
+	// +optional
+	Policies int32 `json:"policies,omitempty"`
+	// Refused is a newer commit whose policies are not put into force.
+	// +optional
+	Refused string `json:"refused,omitempty"`
+	// Problems say why.
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=20
+	// +optional
+	Problems []string `json:"problems,omitempty"`
+	// Quarantined are policies that took too much time or memory. What they govern
+	// is refused.
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=20
+	// +optional
+	Quarantined []string `json:"quarantined,omitempty"`
 }
 
 // BreakGlassUse is one object that was changed beside Git. Uses of the same

@@ -18,6 +18,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -94,7 +95,14 @@ func newManager(o *serveOptions, p *process, tasks ...clusterTask) (manager.Mana
 	if err := origins.Setup(mgr); err != nil {
 		return nil, fmt.Errorf("watching Origins: %w", err)
 	}
-	gates := &controller.GateReconciler{Client: mgr.GetClient(), Use: p.setGates, Check: checkHoles}
+	gates := &controller.GateReconciler{Client: mgr.GetClient(), Use: p.setGates, Check: checkHoles, Policies: p.policyStatus}
+	look := make(chan event.GenericEvent, 1)
+	gates.Look, p.policies.Changed = look, func() {
+		select {
+		case look <- event.GenericEvent{Object: &v1alpha1.Gate{}}:
+		default: // one that has not been taken will do
+		}
+	}
 	if err := gates.Setup(mgr); err != nil {
 		return nil, fmt.Errorf("watching Gates: %w", err)
 	}

@@ -368,6 +368,7 @@ func rules(gates []v1alpha1.Gate) []gate.Rule {
 			r.Origins = append(r.Origins, gate.Source{Origin: o.Name, Namespaces: o.Namespaces})
 		}
 		exceptions(&r, s)
+		r.Policed = len(s.Policies) > 0
 		out = append(out, r)
 	}
 	slices.SortFunc(out, func(a, b gate.Rule) int { return strings.Compare(a.Name, b.Name) })

@@ -21,6 +21,7 @@ import (
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/canonical"
 	"github.com/gitward/gitward/gitindex/controller"
+	policies "github.com/gitward/gitward/policy/controller"
 )
 
 // process is what every command that decides has in common: it joins the index,
@@ -30,6 +31,7 @@ type process struct {
 	allowLocal bool
 	log        *slog.Logger
 	hub        *controller.Hub
+	policies   *policies.Controller
 	ledger     *ledger.Ledger
 
 	view atomic.Pointer[gate.View]
@@ -51,6 +53,7 @@ func newProcess(stateDir string, allowLocal bool, log *slog.Logger) *process {
 	p.schemas, _ = canonical.New()
 	p.ledger = &ledger.Ledger{}
 	p.hub = &controller.Hub{Publish: p.setIndex, Log: log, Renderer: renderers()}
+	p.policies = p.policyController()
 	p.rebuild()
 	return p
 }
@@ -59,11 +62,13 @@ func (p *process) setIndex(x gitindex.Index) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.index = x
+	p.policies.Look()
 	p.rebuild()
 }
 
 func (p *process) setGates(gates []v1alpha1.Gate) {
 	p.ledger.Load(gates)
+	p.policies.Want(policyUses(gates))
 	r, owners := rules(gates), ownerKinds(gates)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -102,7 +107,7 @@ func (p *process) rebuild() {
 		}
 		p.schemas, p.crds = schemas, now
 	}
-	v := &gate.View{Index: p.index, Schemas: p.schemas, Rules: p.rules}
+	v := &gate.View{Index: p.index, Schemas: p.schemas, Rules: p.rules, Policies: p.policies}
 	if p.live != nil {
 		v.Live = p.live
 	}
@@ -244,5 +249,6 @@ func (p *process) open(ctx context.Context, c *configuration, wait bool) error {
 			return err
 		}
 	}
+	p.policies.Sync(ctx)
 	return nil
 }

@@ -114,6 +114,7 @@ func serve(ctx context.Context, o *serveOptions, stdout, stderr io.Writer) error
 		return err
 	}
 	wg.Go(func() { folder.Run(ctx) })
+	wg.Go(func() { p.policies.Run(ctx) })
 	handler := &webhook.Handler{Gate: g, Log: log, Budget: webhook.NewBudget(limitMemory())}
 	log.Info("serving", "listen", listener.Addr().String(), "version", version)
 	err = webhook.Serve(ctx, listener, handler, webhook.TLS{CertFile: o.certFile, KeyFile: o.keyFile, ClientCAFile: o.clientCA})

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -326,6 +327,10 @@ type GateReconciler struct {
 	// Check says what of a Gate opens nothing, because whoever decides by it cannot
 	// read it; nil if nobody asks.
 	Check func(*v1alpha1.GateSpec) error
+	// Policies says what is in force of a Gate's; nil if nobody knows.
+	Policies func(gate string) []v1alpha1.PolicyStatus
+	// Look has the conditions of all Gates written anew when something comes.
+	Look <-chan event.GenericEvent
 }
 
 // Setup registers the reconciler. Origins matter to it because a Gate's
@@ -342,9 +347,12 @@ func (r *GateReconciler) Setup(mgr ctrl.Manager) error {
 		}
 		return out
 	})
-	return ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.Gate{}, ctrlbuilder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, debtChanged))).
-		Watches(&v1alpha1.Origin{}, all, ctrlbuilder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Complete(r)
+	b := ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.Gate{}, ctrlbuilder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, debtChanged))).
+		Watches(&v1alpha1.Origin{}, all, ctrlbuilder.WithPredicates(predicate.GenerationChangedPredicate{}))
+	if r.Look != nil {
+		b = b.WatchesRawSource(source.Channel(r.Look, all))
+	}
+	return b.Complete(r)
 }
 
 // debtChanged sees what another replica noted of break-glass.
@@ -397,6 +405,15 @@ func (r *GateReconciler) Reconcile(ctx context.Context, req reconcile.Request) (
 	}
 	before := g.Status.DeepCopy()
 	g.Status.ObservedGeneration = g.Generation
+	if r.Policies != nil {
+		g.Status.Policies = r.Policies(g.Name)
+		for _, p := range g.Status.Policies {
+			if p.Revision == "" {
+				ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, "PoliciesNotInForce",
+					"the policies "+p.Origin+":"+p.Path+" are not in force, and what they govern is refused: "+strings.Join(p.Problems, "; ")
+			}
+		}
+	}
 	meta.SetStatusCondition(&g.Status.Conditions, ready)
 	if reflect.DeepEqual(before, &g.Status) {
 		return reconcile.Result{}, nil

@@ -1,10 +1,12 @@
 package worker
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -88,6 +90,13 @@ func Start(config Config, bundles []Bundle) (*Panel, error) {
 	return p, nil
 }
 
+// Has reports whether the panel has just these bundles, in this order.
+func (p *Panel) Has(bundles []Bundle) bool {
+	return slices.EqualFunc(p.bundles, bundles, func(a, b Bundle) bool {
+		return a.Name == b.Name && maps.EqualFunc(a.Files, b.Files, bytes.Equal)
+	})
+}
+
 // Close ends the children, each when it has answered.
 func (p *Panel) Close() {
 	p.mu.Lock()
@@ -107,7 +116,8 @@ type Question struct {
 	Input   []byte // the JSON of a policy.Input
 }
 
-var errClosed = errors.New("the policies have been replaced")
+// ErrReplaced is what a panel says that has been closed.
+var ErrReplaced = errors.New("the policies have been replaced")
 
 // Ask puts a question, and gives what the policies found. A policy that runs
 // away is a finding. An error means that nothing is known, and must refuse.
@@ -159,7 +169,7 @@ func (p *Panel) take(ctx context.Context) (*child, error) {
 	closed := p.closed
 	p.mu.Unlock()
 	if closed {
-		return nil, errClosed
+		return nil, ErrReplaced
 	}
 	select {
 	case <-ctx.Done():
@@ -223,17 +233,17 @@ func (p *Panel) quarantine(number int) {
 	q.until = time.Now().Add(q.last)
 }
 
-// Quarantined are the policies that ran away and are not asked for now.
-func (p *Panel) Quarantined() []Described {
-	var out []Described
+// Quarantined names the policies of a bundle that ran away and are not asked for
+// now.
+func (p *Panel) Quarantined(bundle int) []string {
+	first := 0
+	for i := range bundle {
+		first += len(p.Loaded[i].Policies)
+	}
+	var out []string
 	for _, number := range p.without() {
-		first := 0
-		for _, l := range p.Loaded {
-			if number < first+len(l.Policies) {
-				out = append(out, l.Policies[number-first])
-				break
-			}
-			first += len(l.Policies)
+		if n := number - first; n >= 0 && n < len(p.Loaded[bundle].Policies) {
+			out = append(out, p.Loaded[bundle].Policies[n].Name)
 		}
 	}
 	return out

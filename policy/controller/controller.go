@@ -1,0 +1,419 @@
+// Package controller answers: which policies are in force? It follows the
+// directories that Gates name, as the Origins' accepted revisions have them. A
+// new state of one comes into force only when it has stood trial; until then,
+// and if it fails, the last good one stays.
+package controller
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/gitward/gitward/gitindex"
+	"github.com/gitward/gitward/policy"
+	"github.com/gitward/gitward/policy/worker"
+)
+
+// Place is where policies lie: a directory of an Origin's trusted tree; the path
+// is "." for all of it.
+type Place struct{ Origin, Path string }
+
+func (p Place) String() string { return p.Origin + ":" + p.Path }
+
+// Use is a Gate's use of policies. Action is the strictest that may follow from
+// a finding, for trying policies out.
+type Use struct {
+	Place
+	Action policy.Action
+}
+
+// Trees gives the trusted trees of Origins: gitindex/controller's Hub does.
+type Trees interface {
+	Read(origin string, do func(tree fs.FS, revision string) error) error
+}
+
+// Controller keeps policies in force. Want, Look and Ask may be called by any
+// goroutine.
+type Controller struct {
+	Trees  Trees
+	Worker worker.Config
+	// Dir keeps what is in force over a restart; empty keeps nothing.
+	Dir string
+	Log *slog.Logger
+	// Changed is called when the state of any policies is another; it may be nil.
+	Changed func()
+
+	wake chan struct{}
+	once sync.Once
+
+	mu     sync.Mutex
+	wanted map[string][]Use // by Gate
+	states map[Place]*state
+
+	court atomic.Pointer[court]
+}
+
+// state is what is known of one place.
+type state struct {
+	active   *version // in force, or about to be
+	revision string   // at which the active files were last seen
+	// refused is the newest state that failed, and why; empty if the newest is in
+	// force.
+	refused   string // its digest
+	refusedAt string
+	problems  []gitindex.Problem
+	loaded    worker.Loaded // of the active
+}
+
+// version is one state of a directory's files.
+type version struct {
+	Digest string
+	Files  policy.Files
+}
+
+// court is a panel, and where in it each place's bundle is.
+type court struct {
+	panel *worker.Panel
+	at    map[Place]int
+}
+
+func (c *Controller) begin() {
+	c.once.Do(func() {
+		c.wake = make(chan struct{}, 1)
+		c.states = map[Place]*state{}
+	})
+}
+
+// Want says which policies the Gates use.
+func (c *Controller) Want(gates map[string][]Use) {
+	c.begin()
+	c.mu.Lock()
+	c.wanted = gates
+	c.mu.Unlock()
+	c.Look()
+}
+
+// Look has the controller look whether Git has something new. It returns at
+// once.
+func (c *Controller) Look() {
+	c.begin()
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run follows until ctx ends.
+func (c *Controller) Run(ctx context.Context) {
+	c.begin()
+	defer func() {
+		if court := c.court.Swap(nil); court != nil {
+			court.panel.Close()
+		}
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.wake:
+			c.Sync(ctx)
+		}
+	}
+}
+
+// Sync looks once, and returns when what is new is in force or refused. It is for
+// one goroutine at a time.
+func (c *Controller) Sync(ctx context.Context) {
+	c.begin()
+	places := c.places()
+	changed := c.drop(places)
+	for _, place := range places {
+		if ctx.Err() != nil {
+			return
+		}
+		changed = c.follow(place) || changed
+	}
+	if changed {
+		c.convene(places)
+	}
+	if changed && c.Changed != nil {
+		c.Changed()
+	}
+}
+
+// places are all that the Gates use.
+func (c *Controller) places() []Place {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := map[Place]bool{}
+	for _, uses := range c.wanted {
+		for _, u := range uses {
+			all[u.Place] = true
+		}
+	}
+	return slices.SortedFunc(maps.Keys(all), func(a, b Place) int { return compare(a, b) })
+}
+
+func compare(a, b Place) int {
+	if a.String() < b.String() {
+		return -1
+	}
+	return 1
+}
+
+// drop forgets what nobody uses any more.
+func (c *Controller) drop(places []Place) (changed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for place := range c.states {
+		if !slices.Contains(places, place) {
+			delete(c.states, place)
+			changed = true
+		}
+	}
+	return changed
+}
+
+// follow looks at one place. What is the same as before costs a reading of its
+// files.
+func (c *Controller) follow(place Place) (changed bool) {
+	s := c.state(place)
+	files, revision, err := c.read(place)
+	if err != nil {
+		return c.note(place, func(s *state) {
+			s.problems = []gitindex.Problem{{Path: place.Path, Message: gitindex.Clean(err.Error(), 300)}}
+		})
+	}
+	v := &version{Digest: digest(files), Files: files}
+	switch {
+	case s.active != nil && s.active.Digest == v.Digest:
+		return c.note(place, func(s *state) { s.revision, s.refused, s.refusedAt, s.problems = revision, "", "", nil })
+	case s.refused == v.Digest:
+		return c.note(place, func(s *state) { s.refusedAt = revision })
+	}
+	loaded, problems := c.try(place, files)
+	if len(problems) > 0 {
+		c.Log.Warn("policies not put into force", "policies", place.String(), "commit", revision, "problem", problems[0].String(), "problems", len(problems))
+		c.note(place, func(s *state) { s.refused, s.refusedAt, s.problems = v.Digest, revision, problems })
+		return true
+	}
+	c.Log.Info("policies put into force", "policies", place.String(), "commit", revision, "count", len(loaded.Policies), "rego", loaded.Dialect)
+	c.note(place, func(s *state) {
+		s.active, s.revision, s.loaded, s.refused, s.refusedAt, s.problems = v, revision, loaded, "", "", nil
+	})
+	if err := c.keep(place, revision, v); err != nil {
+		c.Log.Error("policies could not be kept on disk", "policies", place.String(), "error", err)
+	}
+	return true
+}
+
+// state gives what is known of a place, from disk the first time.
+func (c *Controller) state(place Place) state {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.states[place]; s != nil {
+		return *s
+	}
+	s := &state{}
+	if v, revision, err := c.kept(place); err == nil {
+		s.active, s.revision = v, revision
+	}
+	c.states[place] = s
+	return *s
+}
+
+// note changes what is known of a place, and reports whether anybody would see a
+// difference.
+func (c *Controller) note(place Place, change func(*state)) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.states[place]
+	before := *s
+	change(s)
+	return before.revision != s.revision || before.refusedAt != s.refusedAt || len(before.problems) != len(s.problems) || c.court.Load() == nil
+}
+
+func (c *Controller) read(place Place) (policy.Files, string, error) {
+	var files policy.Files
+	var at string
+	err := c.Trees.Read(place.Origin, func(tree fs.FS, revision string) error {
+		at = revision
+		if _, err := fs.Stat(tree, place.Path); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		sub, err := fs.Sub(tree, place.Path)
+		if err != nil {
+			return err
+		}
+		files, err = policy.Collect(sub)
+		return err
+	})
+	if err == nil && len(files) == 0 {
+		err = errors.New("there are no policies here")
+	}
+	return files, at, err
+}
+
+func digest(files policy.Files) string {
+	h := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		fmt.Fprintf(h, "%q %d\n", name, len(files[name]))
+		h.Write(files[name])
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// convene starts a panel with all that is in force, and puts it in the place of
+// the one before.
+func (c *Controller) convene(places []Place) {
+	next := &court{at: map[Place]int{}}
+	var bundles []worker.Bundle
+	c.mu.Lock()
+	for _, place := range places {
+		if s := c.states[place]; s != nil && s.active != nil {
+			next.at[place] = len(bundles)
+			bundles = append(bundles, worker.Bundle{Name: place.String(), Files: s.active.Files})
+		}
+	}
+	c.mu.Unlock()
+	if same(c.court.Load(), bundles) {
+		return
+	}
+	if len(bundles) > 0 {
+		panel, err := worker.Start(c.Worker, bundles)
+		if err != nil {
+			// Each has compiled alone; the ones before stay.
+			c.Log.Error("the policies could not be put into force together", "error", err)
+			return
+		}
+		next.panel = panel
+		c.mu.Lock()
+		for place, i := range next.at {
+			if s := c.states[place]; s != nil {
+				s.loaded = panel.Loaded[i]
+			}
+		}
+		c.mu.Unlock()
+	}
+	if before := c.court.Swap(next); before != nil && before.panel != nil {
+		go before.panel.Close()
+	}
+}
+
+// same reports whether a court has just these bundles.
+func same(c *court, bundles []worker.Bundle) bool {
+	if c == nil || len(c.at) != len(bundles) || c.panel == nil {
+		return false
+	}
+	return c.panel.Has(bundles)
+}
+
+// Ask asks the policies of a Gate. Where one of its directories is not in force,
+// nothing is known.
+func (c *Controller) Ask(ctx context.Context, gate string, point policy.Point, input []byte) ([]policy.Finding, error) {
+	for {
+		uses, court, states, err := c.bench(gate)
+		if err != nil || len(uses) == 0 {
+			return nil, err
+		}
+		q := worker.Question{Point: point, Input: input}
+		for _, u := range uses {
+			q.Bundles = append(q.Bundles, court.at[u.Place])
+		}
+		found, err := court.panel.Ask(ctx, q)
+		if errors.Is(err, worker.ErrReplaced) && c.court.Load() != court {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		out := make([]policy.Finding, 0, len(found))
+		for _, f := range found {
+			out = append(out, placed(f, uses, court, states))
+		}
+		return out, nil
+	}
+}
+
+// bench is what a Gate's policies are asked with.
+func (c *Controller) bench(gate string) ([]Use, *court, map[Place]string, error) {
+	c.begin()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	uses := c.wanted[gate]
+	court, revisions := c.court.Load(), map[Place]string{}
+	for _, u := range uses {
+		s := c.states[u.Place]
+		if court == nil || s == nil || s.active == nil {
+			why := "they have not been read yet"
+			if s != nil && len(s.problems) > 0 {
+				why = s.problems[0].String()
+			}
+			return nil, nil, nil, fmt.Errorf("the policies %s are not in force: %s", u.Place, why)
+		}
+		if _, ok := court.at[u.Place]; !ok {
+			return nil, nil, nil, fmt.Errorf("the policies %s are not in force yet", u.Place)
+		}
+		revisions[u.Place] = s.revision
+	}
+	return uses, court, revisions, nil
+}
+
+// placed says of a finding where in Git its policy lies.
+func placed(f worker.Found, uses []Use, court *court, revisions map[Place]string) policy.Finding {
+	out := f.Finding
+	for _, u := range uses {
+		if court.at[u.Place] != f.Bundle {
+			continue
+		}
+		out.Origin, out.Revision = u.Origin, revisions[u.Place]
+		if u.Path != "." {
+			out.File = u.Path + "/" + out.File
+		}
+		out.Action = max(out.Action, u.Action)
+	}
+	return out
+}
+
+// Status is the state of one place, for people.
+type Status struct {
+	Place
+	// Revision is what is in force; empty if nothing is.
+	Revision string
+	Policies []worker.Described
+	Dialect  string
+	// Refused is the newer revision that is not put into force, for the Problems.
+	Refused  string
+	Problems []gitindex.Problem
+	// Quarantined are policies that ran away.
+	Quarantined []string
+}
+
+// Status is the state of a Gate's policies, in its order.
+func (c *Controller) Status(gate string) []Status {
+	c.begin()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []Status
+	for _, u := range c.wanted[gate] {
+		st := Status{Place: u.Place}
+		if s := c.states[u.Place]; s != nil {
+			st.Revision, st.Policies, st.Dialect, st.Refused, st.Problems = s.revision, s.loaded.Policies, s.loaded.Dialect, s.refusedAt, s.problems
+		}
+		if court := c.court.Load(); court != nil && court.panel != nil {
+			if i, ok := court.at[u.Place]; ok {
+				st.Quarantined = court.panel.Quarantined(i)
+			}
+		}
+		out = append(out, st)
+	}
+	return out
+}

@@ -1,0 +1,34 @@
+package controller
+
+import (
+	"fmt"
+
+	"github.com/gitward/gitward/gitindex"
+	"github.com/gitward/gitward/policy"
+	"github.com/gitward/gitward/policy/worker"
+)
+
+// try has a directory stand trial: it compiles, alone and in time, under the
+// built-ins that are for policies, and its own tests pass.
+func (c *Controller) try(place Place, files policy.Files) (worker.Loaded, []gitindex.Problem) {
+	config := c.Worker
+	config.Children, config.Tests = 1, true
+	panel, err := worker.Start(config, []worker.Bundle{{Name: place.String(), Files: files}})
+	if err != nil {
+		return worker.Loaded{}, []gitindex.Problem{{Path: place.Path, Message: gitindex.Clean(err.Error(), 300)}}
+	}
+	defer panel.Close()
+	loaded := panel.Loaded[0]
+	problems := loaded.Problems
+	for _, t := range loaded.Failed {
+		why := "it fails"
+		if t.Error != "" {
+			why = gitindex.Clean(t.Error, 200)
+		}
+		problems = append(problems, gitindex.Problem{Path: t.File, Line: t.Line, Message: fmt.Sprintf("the test %s does not pass: %s", t.Name, why)})
+	}
+	if len(problems) == 0 && len(loaded.Policies) == 0 {
+		problems = []gitindex.Problem{{Path: ".", Message: "no rule here is named deny, violation or warn, and there is no constraint: these policies would say nothing"}}
+	}
+	return loaded, problems
+}
