@@ -1,11 +1,13 @@
 package gate
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/policy"
@@ -20,7 +22,7 @@ type Policies interface {
 // govern puts what the Gates would let pass to their policies. Those can only
 // tighten: what is refused on its own merits is not asked about.
 func (g *Gate) govern(ctx context.Context, view *View, req *Request, d Decision) Decision {
-	if len(d.governed) == 0 || d.Refusal != nil && d.Action == Deny || req.SubResource == "status" || leaving(req) {
+	if len(d.governed) == 0 || d.Refusal != nil && d.Action == Deny || req.SubResource == "status" || leaves(req) {
 		return d
 	}
 	input, err := json.Marshal(g.inputOf(view, req, &d))
@@ -40,14 +42,44 @@ func (g *Gate) govern(ctx context.Context, view *View, req *Request, d Decision)
 	return d
 }
 
-// leaving reports an object that has been deleted and waits for its finalizers:
-// whoever takes one away changes nothing that a policy is for.
-func leaving(req *Request) bool {
-	if req.Operation != Update || !bytes.Contains(req.OldObject, []byte(`"deletionTimestamp"`)) {
+// leaves reports a request that leaves an object as it is, as far as policies go:
+// it was there before them, and whoever applies it anew has not made it; nor has
+// who takes a finalizer from one that has been deleted.
+func leaves(req *Request) bool {
+	if req.Operation != Update {
 		return false
 	}
-	old, err := decodeState(req.OldObject)
-	return err == nil && text(dig(old, "metadata", "deletionTimestamp")) != ""
+	o, err := req.decode()
+	if err != nil || o.old == nil || o.new == nil {
+		return false
+	}
+	kept := []string{"managedFields", "resourceVersion", "generation"}
+	if text(dig(o.old, "metadata", "deletionTimestamp")) != "" {
+		kept = append(kept, "finalizers")
+	}
+	return o.same() || reflect.DeepEqual(essence(o.old, kept), essence(o.new, kept))
+}
+
+// essence is an object without what the API server and Gitward keep in it, and
+// without its status. Kept are keys of the metadata.
+func essence(o map[string]any, kept []string) map[string]any {
+	out := maps.Clone(o)
+	delete(out, "status")
+	if m, ok := o["metadata"].(map[string]any); ok {
+		m = maps.Clone(m)
+		for _, key := range kept {
+			delete(m, key)
+		}
+		if annotations, ok := m["annotations"].(map[string]any); ok {
+			annotations = maps.Clone(annotations)
+			maps.DeleteFunc(annotations, func(k string, _ any) bool { return strings.HasPrefix(k, StampPrefix) })
+			if m["annotations"] = annotations; len(annotations) == 0 {
+				delete(m, "annotations")
+			}
+		}
+		out["metadata"] = m
+	}
+	return out
 }
 
 // found takes a finding in. The Gate's action is the strictest that follows.

@@ -64,7 +64,7 @@ type Controller struct {
 // state is what is known of one place.
 type state struct {
 	active   *version // in force, or about to be
-	revision string   // at which the active files were last seen
+	revision string   // that brought the active files
 	// refused is the newest state that failed, and why; empty if the newest is in
 	// force.
 	refused   string // its digest
@@ -195,7 +195,7 @@ func (c *Controller) follow(place Place) (changed bool) {
 	v := &version{Digest: digest(files), Files: files}
 	switch {
 	case s.active != nil && s.active.Digest == v.Digest:
-		return c.note(place, func(s *state) { s.revision, s.refused, s.refusedAt, s.problems = revision, "", "", nil })
+		return c.note(place, func(s *state) { s.refused, s.refusedAt, s.problems = "", "", nil })
 	case s.refused == v.Digest:
 		return c.note(place, func(s *state) { s.refusedAt = revision })
 	}

@@ -168,7 +168,7 @@ func TestNotInForce(t *testing.T) {
 	s.want(`{}`, "error: the policies platform:more are not in force: b.rego")
 	s.repo.commit("two", map[string]string{"rules/a.rego": noBad, "more/b.rego": noWorse})
 	s.Sync(context.Background())
-	s.want(`{"bad":"1","worse":"2"}`, "platform@two rules/a.rego:3 deny: bad is not good\nplatform@two more/b.rego:3 deny: worse is not good")
+	s.want(`{"bad":"1","worse":"2"}`, "platform@one rules/a.rego:3 deny: bad is not good\nplatform@two more/b.rego:3 deny: worse is not good")
 	s.Want(map[string][]Use{"default": {{Place: Place{Origin: "nowhere", Path: "."}}}})
 	s.Sync(context.Background())
 	s.want(`{}`, "there is no Origin nowhere")
