@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/cover"
+	"github.com/open-policy-agent/opa/v1/format"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 	"github.com/open-policy-agent/opa/v1/tester"
 )
@@ -139,6 +141,27 @@ func untested(tests *ast.Module) []string {
 		}
 	}
 	return problems
+}
+
+// TestFormat: the files are as `opa fmt` writes them.
+func TestFormat(t *testing.T) {
+	for name := range load(t, ".") {
+		text, err := FS.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		formatted, err := format.SourceWithOpts(name, text, format.Opts{RegoVersion: ast.RegoV1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if *update && !bytes.Equal(formatted, text) {
+			if err := os.WriteFile(name, formatted, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		} else if !bytes.Equal(formatted, text) {
+			t.Errorf("%s is not as opa fmt writes it (go test ./policies -update does)", name)
+		}
+	}
 }
 
 // TestRepeated: a Gate may name one group alone, so restricted has baseline's

@@ -53,7 +53,7 @@ by_itself if {
 	input.request.operation == "UPDATE"
 	is_array(input.changes)
 	every change in input.changes {
-		change.reason in {"Controller", "Derived", "Live", "NoChange", "Platform", "Server", "Stamp"}
+		change.reason in {"BreakGlass", "Controller", "Derived", "Excluded", "Live", "NoChange", "Platform", "Rule", "Server", "Stamp"}
 	}
 }
 

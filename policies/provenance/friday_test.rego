@@ -1,7 +1,7 @@
 package gitward.provenance.friday_test
 
-import data.gitward.provenance.friday
 import data.gitward.provenance.fixture_test as fixture
+import data.gitward.provenance.friday
 
 late := object.union(fixture.update, {"time": "2026-09-11T16:00:00Z"})
 

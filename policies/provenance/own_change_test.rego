@@ -1,7 +1,7 @@
 package gitward.provenance.own_change_test
 
-import data.gitward.provenance.own_change
 import data.gitward.provenance.fixture_test as fixture
+import data.gitward.provenance.own_change
 
 merge(signers) := object.union(fixture.signed(signers), {"provenance": {"parents": ["77ce01a", "8c1e002"]}})
 

@@ -1,7 +1,7 @@
 package gitward.provenance.team_keys_test
 
-import data.gitward.provenance.team_keys
 import data.gitward.provenance.fixture_test as fixture
+import data.gitward.provenance.team_keys
 
 teams := [
 	{"namespaces": ["shop", "shop-*"], "signers": ["SHA256:ada"]},

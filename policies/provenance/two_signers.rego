@@ -9,9 +9,9 @@
 #   Origin's list of signers says. A git commit has room for one signature: the second comes
 #   from whatever the Origin takes for it beside the commit.
 #
-#   Parameters provenance.production.namespaces (names; default none) and
-#   provenance.production.labels (of the namespace; default environment: production) say
-#   what production is; provenance.signers how many (default 2).
+#   Parameters provenance.production.namespaces (names; default none; an empty one stands
+#   for what is in no namespace) and provenance.production.labels (of the namespace; default
+#   environment: production) say what production is; provenance.signers how many (default 2).
 #
 #   What breaks: every commit with one signature, those of bots too.
 # custom:

@@ -1,7 +1,7 @@
 package gitward.provenance.two_signers_test
 
-import data.gitward.provenance.two_signers
 import data.gitward.provenance.fixture_test as fixture
+import data.gitward.provenance.two_signers
 
 test_denies_one if {
 	two_signers.deny == {{
@@ -27,6 +27,22 @@ test_denies_by_name_and_number if {
 		"fix": "have 1 more sign it",
 	}} with input as fixture.signed([fixture.ada, fixture.bob])
 		with data.parameters.provenance as {"production": {"namespaces": ["shop"], "labels": {}}, "signers": 3}
+}
+
+test_denies_what_is_in_no_namespace if {
+	cluster_role := object.union(object.remove(fixture.update, ["namespace"]), {"request": {"kind": {"group": "rbac.authorization.k8s.io", "kind": "ClusterRole"}, "namespace": ""}})
+	count(two_signers.deny) == 1 with input as cluster_role with data.parameters.provenance.production.namespaces as [""]
+	two_signers.deny == set() with input as cluster_role
+}
+
+test_denies_taking_the_label_off if {
+	count(two_signers.deny) == 1 with input as object.union(object.remove(fixture.update, ["namespace"]), {"request": {
+		"kind": {"group": "", "version": "v1", "kind": "Namespace"},
+		"namespace": "shop",
+		"name": "shop",
+		"object": {"metadata": {"labels": {}}},
+		"oldObject": {"metadata": {"labels": {"environment": "production"}}},
+	}})
 }
 
 test_allows_two if {

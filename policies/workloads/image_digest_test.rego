@@ -1,7 +1,7 @@
 package gitward.workloads.image_digest_test
 
-import data.gitward.workloads.image_digest
 import data.gitward.workloads.fixture_test as fixture
+import data.gitward.workloads.image_digest
 
 digest := "sha256:4bf8f4e1a2c5b1d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9001122334455"
 

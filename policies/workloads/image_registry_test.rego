@@ -1,7 +1,7 @@
 package gitward.workloads.image_registry_test
 
-import data.gitward.workloads.image_registry
 import data.gitward.workloads.fixture_test as fixture
+import data.gitward.workloads.image_registry
 
 test_denies_other_registries_in_every_list if {
 	fix := "make %s.image an image from registry.example.com/acme or docker.io/library"

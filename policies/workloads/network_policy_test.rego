@@ -1,7 +1,7 @@
 package gitward.workloads.network_policy_test
 
-import data.gitward.workloads.network_policy
 import data.gitward.workloads.fixture_test as fixture
+import data.gitward.workloads.network_policy
 
 web := fixture.creation("apps", "Deployment", {"spec": {"template": {"metadata": {"labels": {"app": "web", "tier": "front"}}, "spec": {"containers": [{"name": "web"}]}}}})
 

@@ -1,7 +1,7 @@
 package gitward.workloads.resources_test
 
-import data.gitward.workloads.resources
 import data.gitward.workloads.fixture_test as fixture
+import data.gitward.workloads.resources
 
 sized(resources) := fixture.pod({"containers": [{"name": "web", "resources": resources}]})
 

@@ -157,6 +157,60 @@ func TestModule(t *testing.T) {
 	}
 }
 
+// TestModuleBites: the comparison finds it when a policy is a little wrong.
+func TestModuleBites(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes its time, which -short has not")
+	}
+	theirs, pods := module(t), single(lists, true)
+	var wants []profilesOf
+	for _, p := range pods {
+		wants = append(wants, must(theirs.ask(p.pod)))
+	}
+	mistakes := []struct{ file, right, wrong string }{
+		{"baseline/pod.rego", `"ephemeralContainers": "ephemeral container",`, ""},
+		{"restricted/pod.rego", `"initContainers": "init container",`, ""},
+		{"baseline/pod.rego", "hostUsers == false", "hostUsers == true"},
+		{"restricted/pod.rego", `os.name == "windows"`, `os.name != "linux"`},
+		{"baseline/apparmor.rego", `"", "runtime/default"`, `"runtime/default"`},
+		{"baseline/apparmor.rego", `object.get(setter.profile, "type", "")`, "setter.profile.type"},
+		{"baseline/capabilities.rego", `"SYS_CHROOT",`, ""},
+		{"baseline/host_ports.rego", "port.hostPort != 0", "true"},
+		{"baseline/host_probes.rego", `"postStart", "preStop"`, `"preStop"`},
+		{"baseline/selinux.rego", `"user", "role"`, `"user"`},
+		{"baseline/selinux.rego", `, "container_engine_t"}`, "}"},
+		{"baseline/sysctls.rego", `"net.ipv4.tcp_wmem",`, ""},
+		{"baseline/proc_mount.rego", "not pod.user_namespace", "true"},
+		{"restricted/proc_mount.rego", "some container in pod.containers", "not pod.user_namespace\n\tsome container in pod.containers"},
+		{"restricted/capabilities.rego", "not drops_all(container.spec)", "not drops_all(container.spec)\n\tcontainer.spec.securityContext"},
+		{"restricted/run_as_non_root.rego", "not pod.user_namespace", "true"},
+		{"restricted/run_as_non_root.rego", "not said(pod.spec)", "true"},
+		{"restricted/run_as_user.rego", "setter.user == 0", "setter.user < 1; pod.spec.hostUsers"},
+		{"restricted/seccomp.rego", "not pod.windows", "true"},
+		{"restricted/volume_types.rego", `"image",`, ""},
+		{"restricted/windows_host_process.rego", "setter.value == true", "setter.value != false"},
+	}
+	for _, mistake := range mistakes {
+		found := false
+		ours := edited(t, func(name, text string) string {
+			if !strings.HasSuffix(name, mistake.file) {
+				return text
+			}
+			found = strings.Contains(text, mistake.right)
+			return strings.Replace(text, mistake.right, mistake.wrong, 1)
+		})
+		differs := false
+		for i := 0; i < len(pods) && !differs; i++ {
+			got := ours.ask(t, creation(pods[i].pod))
+			differs = !maps.Equal(got["baseline"], wants[i]["baseline"]) || !maps.Equal(got["restricted"], wants[i]["restricted"])
+		}
+		if !found || !differs {
+			t.Errorf("%s with %q instead of %q: found %v, and pods differ: %v", mistake.file, mistake.wrong, mistake.right, found, differs)
+		}
+	}
+	t.Logf("%d mistakes", len(mistakes))
+}
+
 // TestFixtures plays the pods that come with the module, which its authors say
 // pass or fail. They are for a running API server, and one of them leans on what
 // that fills in before admission: a volume with a name alone becomes an emptyDir.

@@ -152,10 +152,7 @@ func set(p object, place, path string, value any) {
 	}
 	within := []object{spec}
 	if place != pod {
-		within = nil
-		for _, c := range listOf(spec, place) {
-			within = append(within, c)
-		}
+		within = listOf(spec, place)
 	}
 	parts := strings.Split(path, ".")
 	for _, at := range within {

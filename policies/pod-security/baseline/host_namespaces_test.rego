@@ -1,7 +1,7 @@
 package gitward.pod_security.baseline.host_namespaces_test
 
-import data.gitward.pod_security.baseline.host_namespaces
 import data.gitward.pod_security.baseline.fixture_test as fixture
+import data.gitward.pod_security.baseline.host_namespaces
 
 test_denies_each if {
 	every field in ["hostNetwork", "hostPID", "hostIPC"] {

@@ -1,7 +1,7 @@
 package gitward.pod_security.baseline.host_path_volumes_test
 
-import data.gitward.pod_security.baseline.host_path_volumes
 import data.gitward.pod_security.baseline.fixture_test as fixture
+import data.gitward.pod_security.baseline.host_path_volumes
 
 test_denies_a_host_path if {
 	host_path_volumes.deny == {{

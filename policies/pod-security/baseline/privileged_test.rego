@@ -1,7 +1,7 @@
 package gitward.pod_security.baseline.privileged_test
 
-import data.gitward.pod_security.baseline.privileged
 import data.gitward.pod_security.baseline.fixture_test as fixture
+import data.gitward.pod_security.baseline.privileged
 
 test_denies_privileged_in_every_list if {
 	privileged.deny == {

@@ -1,7 +1,7 @@
 package gitward.pod_security.baseline.seccomp_test
 
-import data.gitward.pod_security.baseline.seccomp
 import data.gitward.pod_security.baseline.fixture_test as fixture
+import data.gitward.pod_security.baseline.seccomp
 
 test_denies_unconfined_in_every_list if {
 	fix := "set %s.securityContext.seccompProfile.type to RuntimeDefault or Localhost, or leave the profile out"

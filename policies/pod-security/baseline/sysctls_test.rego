@@ -1,7 +1,7 @@
 package gitward.pod_security.baseline.sysctls_test
 
-import data.gitward.pod_security.baseline.sysctls
 import data.gitward.pod_security.baseline.fixture_test as fixture
+import data.gitward.pod_security.baseline.sysctls
 
 test_denies_others if {
 	sysctls.deny == {{

@@ -1,7 +1,7 @@
 package gitward.pod_security.baseline.windows_host_process_test
 
-import data.gitward.pod_security.baseline.windows_host_process
 import data.gitward.pod_security.baseline.fixture_test as fixture
+import data.gitward.pod_security.baseline.windows_host_process
 
 test_denies_in_every_list if {
 	windows_host_process.deny == {

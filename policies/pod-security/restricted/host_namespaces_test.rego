@@ -1,7 +1,7 @@
 package gitward.pod_security.restricted.host_namespaces_test
 
-import data.gitward.pod_security.restricted.host_namespaces
 import data.gitward.pod_security.restricted.fixture_test as fixture
+import data.gitward.pod_security.restricted.host_namespaces
 
 test_denies_each if {
 	every field in ["hostNetwork", "hostPID", "hostIPC"] {

@@ -1,7 +1,7 @@
 package gitward.pod_security.restricted.host_ports_test
 
-import data.gitward.pod_security.restricted.host_ports
 import data.gitward.pod_security.restricted.fixture_test as fixture
+import data.gitward.pod_security.restricted.host_ports
 
 test_denies_host_ports_in_every_list if {
 	host_ports.deny == {

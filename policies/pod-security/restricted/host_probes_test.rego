@@ -1,7 +1,7 @@
 package gitward.pod_security.restricted.host_probes_test
 
-import data.gitward.pod_security.restricted.host_probes
 import data.gitward.pod_security.restricted.fixture_test as fixture
+import data.gitward.pod_security.restricted.host_probes
 
 test_denies_a_host_in_every_list if {
 	host_probes.deny == {

@@ -1,7 +1,7 @@
 package gitward.pod_security.restricted.privileged_test
 
-import data.gitward.pod_security.restricted.privileged
 import data.gitward.pod_security.restricted.fixture_test as fixture
+import data.gitward.pod_security.restricted.privileged
 
 test_denies_privileged_in_every_list if {
 	privileged.deny == {

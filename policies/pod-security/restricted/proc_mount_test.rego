@@ -1,7 +1,7 @@
 package gitward.pod_security.restricted.proc_mount_test
 
-import data.gitward.pod_security.restricted.proc_mount
 import data.gitward.pod_security.restricted.fixture_test as fixture
+import data.gitward.pod_security.restricted.proc_mount
 
 test_denies_unmasked_in_every_list if {
 	proc_mount.deny == {

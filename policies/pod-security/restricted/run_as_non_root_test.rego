@@ -1,7 +1,7 @@
 package gitward.pod_security.restricted.run_as_non_root_test
 
-import data.gitward.pod_security.restricted.run_as_non_root
 import data.gitward.pod_security.restricted.fixture_test as fixture
+import data.gitward.pod_security.restricted.run_as_non_root
 
 test_denies_absent_in_every_list if {
 	fix := "set spec.securityContext.runAsNonRoot to true"

@@ -1,7 +1,7 @@
 package gitward.pod_security.restricted.run_as_user_test
 
-import data.gitward.pod_security.restricted.run_as_user
 import data.gitward.pod_security.restricted.fixture_test as fixture
+import data.gitward.pod_security.restricted.run_as_user
 
 test_denies_zero_in_every_list if {
 	fix := "set %s.securityContext.runAsUser to another user, or leave it to the image"

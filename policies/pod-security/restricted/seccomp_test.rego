@@ -1,7 +1,7 @@
 package gitward.pod_security.restricted.seccomp_test
 
-import data.gitward.pod_security.restricted.seccomp
 import data.gitward.pod_security.restricted.fixture_test as fixture
+import data.gitward.pod_security.restricted.seccomp
 
 test_denies_none_in_every_list if {
 	fix := "set spec.securityContext.seccompProfile.type to RuntimeDefault"

@@ -1,7 +1,7 @@
 package gitward.pod_security.restricted.selinux_test
 
-import data.gitward.pod_security.restricted.selinux
 import data.gitward.pod_security.restricted.fixture_test as fixture
+import data.gitward.pod_security.restricted.selinux
 
 test_denies_a_type_in_every_list if {
 	fix := "remove %s.securityContext.seLinuxOptions.type, or use one of container_t, container_init_t, container_kvm_t, container_engine_t"

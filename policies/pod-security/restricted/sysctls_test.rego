@@ -1,7 +1,7 @@
 package gitward.pod_security.restricted.sysctls_test
 
-import data.gitward.pod_security.restricted.sysctls
 import data.gitward.pod_security.restricted.fixture_test as fixture
+import data.gitward.pod_security.restricted.sysctls
 
 test_denies_others if {
 	sysctls.deny == {{

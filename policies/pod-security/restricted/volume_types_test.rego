@@ -1,7 +1,7 @@
 package gitward.pod_security.restricted.volume_types_test
 
-import data.gitward.pod_security.restricted.volume_types
 import data.gitward.pod_security.restricted.fixture_test as fixture
+import data.gitward.pod_security.restricted.volume_types
 
 test_denies_others if {
 	volume_types.deny == {{
