@@ -32,3 +32,9 @@ deny contains {"msg": msg, "fix": fix} if {
 }
 
 excepted if input.request.namespace in data.parameters.ingress.catchAll
+
+# What is there already may have its labels and finalizers changed.
+excepted if {
+	input.request.operation == "UPDATE"
+	input.request.object.spec == input.request.oldObject.spec
+}

@@ -28,6 +28,10 @@ test_allows_hosts if {
 	named_host.deny == set() with input as ingress({"rules": [{"host": "shop.example.com"}, {"host": "*.example.com"}]})
 }
 
+test_allows_to_take_a_finalizer_off if {
+	named_host.deny == set() with input as object.union(ingress({"rules": [{}]}), {"request": {"operation": "UPDATE", "oldObject": {"spec": {"rules": [{}]}}}})
+}
+
 test_allows_where_it_is_excepted if {
 	named_host.deny == set() with input as ingress({"rules": [{}], "defaultBackend": {}})
 		with data.parameters.ingress.catchAll as ["shop"]

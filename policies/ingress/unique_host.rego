@@ -26,6 +26,7 @@ package gitward.ingress.unique_host
 
 deny contains {"msg": msg, "fix": fix} if {
 	input.request.operation in {"CREATE", "UPDATE"}
+	not unchanged
 	some host in hosts(input.request.object)
 	some other in others
 	some taken in hosts(other.ingress)
@@ -36,9 +37,16 @@ deny contains {"msg": msg, "fix": fix} if {
 
 deny contains {"msg": msg, "fix": fix} if {
 	input.request.operation in {"CREATE", "UPDATE"}
+	not unchanged
 	not data.inventory
 	msg := "it is not known which hosts are taken: there is no data.inventory"
 	fix := "keep Ingresses in the inventory, or take this policy out where there is none"
+}
+
+# unchanged: labels and finalizers may change, whatever came of the hosts since.
+unchanged if {
+	input.request.operation == "UPDATE"
+	input.request.object.spec == input.request.oldObject.spec
 }
 
 others contains {"namespace": namespace, "name": name, "ingress": ingress} if {

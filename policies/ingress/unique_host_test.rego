@@ -70,6 +70,16 @@ test_allows_the_ingress_itself if {
 		with data.parameters.ingress.sharing as "Nobody"
 }
 
+test_allows_to_take_a_finalizer_off if {
+	unique_host.deny == set() with input as object.union(ingress([{"host": "pay.example.com"}]), {"request": {"operation": "UPDATE", "oldObject": {"spec": {"rules": [{"host": "pay.example.com"}]}}}})
+		with data.inventory as inventory("bank", "web", {"rules": [{"host": "pay.example.com"}]})
+}
+
+test_denies_an_update_to_a_taken_host if {
+	count(unique_host.deny) == 1 with input as object.union(ingress([{"host": "pay.example.com"}]), {"request": {"operation": "UPDATE", "oldObject": {"spec": {"rules": [{"host": "shop.example.com"}]}}}})
+		with data.inventory as inventory("bank", "web", {"rules": [{"host": "pay.example.com"}]})
+}
+
 test_allows_other_groups if {
 	unique_host.deny == set() with input as ingress([{"host": "shop.example.com"}])
 		with data.inventory as {"namespace": {"bank": {"example.org/v1": {"Ingress": {"web": {"spec": {"rules": [{"host": "shop.example.com"}]}}}}}}}

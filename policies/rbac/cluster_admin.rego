@@ -26,8 +26,15 @@ deny contains {"msg": msg, "fix": fix} if {
 	some subject in input.request.object.subjects
 	who := {field: value | some field in ["kind", "namespace", "name"]; value := subject[field]; value != ""}
 	not who in admins
-	msg := sprintf("%s %q gets cluster-admin", [who.kind, concat("/", [value | some field in ["namespace", "name"]; value := who[field]])])
+	not held(subject)
+	msg := sprintf("%s %q gets cluster-admin", [object.get(who, "kind", "subject"), concat("/", [value | some field in ["namespace", "name"]; value := who[field]])])
 	fix := "bind a role with the rights that are needed, or list the subject in parameter rbac.clusterAdmins"
+}
+
+# held: who is bound already stays so, when labels and finalizers change.
+held(subject) if {
+	input.request.operation == "UPDATE"
+	subject in input.request.oldObject.subjects
 }
 
 default admins := [{"kind": "Group", "name": "system:masters"}]

@@ -40,6 +40,14 @@ test_allows_those_listed if {
 		with data.parameters.rbac.clusterAdmins as [flux]
 }
 
+test_denies_only_those_who_are_added if {
+	messages := {denial.msg | some denial in cluster_admin.deny} with input as object.union(
+		binding("ClusterRoleBinding", "cluster-admin", [flux, {"name": "ada"}]),
+		{"request": {"operation": "UPDATE", "oldObject": {"subjects": [flux]}}},
+	)
+	messages == {`subject "ada" gets cluster-admin`}
+}
+
 test_allows_other_roles if {
 	cluster_admin.deny == set() with input as binding("ClusterRoleBinding", "view", [flux])
 }

@@ -57,6 +57,13 @@ test_allows_exceptions if {
 		with data.parameters.rbac.exceptions as {"ClusterRoleBinding/ops": ["secrets"]}
 }
 
+test_judges_a_binding_by_its_subjects if {
+	old := [{"kind": "User", "name": "ada"}]
+	changed := object.union(binding("edit"), {"request": {"operation": "UPDATE", "oldObject": {"subjects": old}, "object": {"subjects": array.concat(old, [{"kind": "User", "name": "bob"}])}}})
+	count(secrets.deny) == 1 with input as changed
+	secrets.deny == set() with input as object.union(changed, {"request": {"object": {"subjects": old}}})
+}
+
 test_allows_kubernetes if {
 	secrets.deny == set() with input as object.union(binding("edit"), {"request": {"userInfo": {"username": "system:apiserver"}}})
 }

@@ -27,7 +27,7 @@ import data.gitward.workloads.image
 
 deny contains {"msg": msg, "fix": fix} if {
 	some pulled in image.pulled
-	not regex.match(`@sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})$`, pulled.image)
+	not regex.match(`^[^@]+@sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})$`, pulled.image)
 	not image.below(pulled.image, by_tag)
 	msg := sprintf("%s uses image %q, which no digest pins", [pulled.name, pulled.image])
 	fix := sprintf("add the digest to %s: %s@sha256:…", [pulled.path, pulled.image])

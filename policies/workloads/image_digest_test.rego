@@ -14,7 +14,7 @@ test_denies_a_tag_in_every_list if {
 }
 
 test_denies_what_only_looks_like_a_digest if {
-	every image in ["", "web", "web@sha256:4bf8", sprintf("%s/web:1", [digest]), sprintf("web@%s.", [digest]), sprintf("web@%s", [upper(digest)])] {
+	every image in ["", "web", "web@sha256:4bf8", sprintf("%s/web:1", [digest]), sprintf("web@%s.", [digest]), digest, sprintf("web@x@%s", [digest]), sprintf("web@%s", [upper(digest)])] {
 		count(image_digest.deny) == 1 with input as fixture.pod({"containers": [{"name": "web", "image": image}]})
 	}
 }
