@@ -5,6 +5,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path"
@@ -17,6 +18,9 @@ import (
 	"github.com/open-policy-agent/opa/v1/format"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 	"github.com/open-policy-agent/opa/v1/tester"
+
+	"github.com/gitward/gitward/policy"
+	"github.com/gitward/gitward/policy/engine"
 )
 
 var update = flag.Bool("update", false, "write the files that repeat others anew")
@@ -69,6 +73,24 @@ func TestAlone(t *testing.T) {
 		compiler := ast.NewCompiler().WithStrict(true)
 		if compiler.Compile(load(t, group)); compiler.Failed() {
 			t.Errorf("%s: %v", group, compiler.Errors)
+		}
+	}
+}
+
+// TestEngine: Gitward itself takes every group, with its list of built-ins and its
+// reading of the metadata.
+func TestEngine(t *testing.T) {
+	for _, group := range append([]string{"."}, groups...) {
+		dir, err := fs.Sub(FS, group)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, err := policy.Collect(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, problems := engine.Read(files).Engine(); len(problems) > 0 {
+			t.Errorf("%s: %v", group, problems)
 		}
 	}
 }

@@ -1,17 +1,39 @@
 # Who stands behind a request, and where it goes.
 package gitward.provenance.change
 
-# judged are the requests that somebody has to answer for with a commit. Not those
-# that the Gate lets through without Git, nor the deletion of what Git does not
-# declare (any more): no commit stands behind what is not there. Anything else
-# without provenance is judged, and found wanting.
+# judged are the requests that somebody has to answer for with a commit. What has no
+# provenance is judged too, and found wanting.
 judged if not spared
 
+# spared: an emergency, on an object that Git declares.
 spared if input.provenance.level == "exempt"
 
+# The deletion of what Git does not declare (any more): no commit stands behind what
+# is not there.
 spared if {
-	input.request.operation == "DELETE"
 	not input.provenance
+	input.request.operation == "DELETE"
+}
+
+# An autoscaler, within the bounds that the Gate holds it to.
+spared if {
+	not input.provenance
+	input.request.subResource == "scale"
+}
+
+# What a controller changes of an object that Git does not declare. There all changes
+# are listed, for none has Git for a reason.
+spared if {
+	not input.provenance
+	input.request.operation == "UPDATE"
+	count(input.changes) > 0
+	automatic
+}
+
+automatic if {
+	every change in input.changes {
+		change.reason in {"Controller", "Live", "Platform", "Rule", "Server", "Stamp"}
+	}
 }
 
 # signers are people: two keys of one name are one.

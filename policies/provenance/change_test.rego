@@ -14,6 +14,18 @@ test_spares_what_git_cannot_answer_for if {
 	not change.judged with input as fixture.deletion
 }
 
+test_spares_autoscalers_and_controllers if {
+	not change.judged with input as object.union(fixture.unknown, {"request": {"subResource": "scale"}})
+	not change.judged with input as object.union(fixture.unknown, {"changes": [{"path": "metadata.annotations", "reason": "Controller"}]})
+}
+
+test_judges_others_without_provenance if {
+	change.judged with input as object.union(fixture.unknown, {"changes": []})
+	change.judged with input as object.union(fixture.unknown, {"changes": [{"path": "metadata.annotations", "reason": "Controller"}, {"path": "spec.replicas", "reason": "Hole"}]})
+	change.judged with input as object.union(fixture.unknown, {"request": {"operation": "CREATE"}, "changes": [{"path": "metadata.annotations", "reason": "Controller"}]})
+	change.judged with input as object.union(fixture.unknown, {"request": {"operation": "CONNECT", "subResource": "exec"}})
+}
+
 test_counts_people if {
 	change.signers == {"ada@example.org", "bob <bob@example.org>", "SHA256:x"} with input as fixture.signed([
 		fixture.ada,

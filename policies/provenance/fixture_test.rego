@@ -12,10 +12,12 @@ update := {
 		"kind": {"group": "apps", "version": "v1", "kind": "Deployment"},
 		"namespace": "shop",
 		"name": "web",
+		"userInfo": {"username": "system:serviceaccount:flux-system:flux"},
+		"oldObject": {"metadata": {"generation": 1}, "spec": {"replicas": 1}},
+		"object": {"metadata": {"generation": 2}, "spec": {"replicas": 2}},
 	},
 	"namespace": {"name": "shop", "labels": {"environment": "production"}},
 	"time": "2026-09-11T15:30:00Z",
-	"changes": [{"path": "spec.replicas", "reason": "Git"}],
 	"provenance": {
 		"origin": "team-shop",
 		"commit": "4f2a91c8e07a4f2a91c8e07a4f2a91c8e07a4f2a",

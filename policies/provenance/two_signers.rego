@@ -6,8 +6,9 @@
 #   of one person count once.
 #
 #   It proves that keys which are trusted under that many names signed; who holds them the
-#   Origin's list of signers says. A git commit has room for one signature: the second comes
-#   from whatever the Origin takes for it beside the commit.
+#   Origin's list of signers says. A git commit has room for one signature: the second has
+#   to come from what the Origin takes for it beside the commit, and where it takes nothing
+#   production stays shut.
 #
 #   Parameters provenance.production.namespaces (names; default none; an empty one stands
 #   for what is in no namespace) and provenance.production.labels (of the namespace; default
