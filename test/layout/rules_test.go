@@ -30,6 +30,7 @@ var rooms = map[string]room{
 	"gitindex/canonical":  {imports: []string{"gitindex"}, quiet: true},
 	"gitindex/controller": {imports: []string{"api/v1alpha1", "gitindex", "gitindex/object", "gitindex/gitrepo", "gitindex/signature", "gitindex/render", "gitindex/canonical", "gitindex/elsewhere"}},
 	"policy":              {imports: []string{"gitindex", "gitindex/render/sandbox"}, quiet: true},
+	"policy/controller":   {imports: []string{"gitindex", "policy"}},
 	// Children that read what others wrote lock themselves in, whatever they are for.
 	"gitindex/render/sandbox": {quiet: true, libraries: []string{"golang.org/x/sys"}},
 	"gate":                    {imports: []string{"gitindex", "gitindex/canonical", "policy"}, quiet: true},
