@@ -176,7 +176,7 @@ func (g *Gate) inputOf(view *View, req *Request, d *Decision) *policy.Input {
 			Name: req.Name, Namespace: req.Namespace, Operation: string(req.Operation), DryRun: req.DryRun,
 			UserInfo: policy.User{Username: req.User.Name, UID: req.User.UID, Groups: req.User.Groups, Extra: req.User.Extra},
 			Object:   hidden(req, req.Object), OldObject: hidden(req, req.OldObject)},
-		Namespace: homeOf(view, req)}
+		Namespace: homeOf(view, req), Reason: string(d.Reason)}
 	if m := d.Manifest; m != nil {
 		in.Provenance = provenanceOf(m, d)
 	}
@@ -206,10 +206,17 @@ func provenanceOf(m *gitindex.Manifest, d *Decision) *policy.Provenance {
 	p := &policy.Provenance{Origin: m.Origin, Revision: d.Revisions[m.Origin], Commit: c.ID, Parents: c.Parents, Subject: gitindex.Clean(c.Subject, 200),
 		Author: person(c.Author), Committer: person(c.Committer), Time: c.Committer.When.UTC(), Path: m.Path, Line: m.Line,
 		Level: string(d.Level()), Unit: m.Unit, Signers: []policy.Signer{}}
-	if s := c.Verdict.Signer; c.Verdict.Outcome == gitindex.Good {
-		p.Signers = append(p.Signers, policy.Signer{Kind: s.Kind, ID: s.Fingerprint, Name: s.Principal})
+	if c.Verdict.Outcome == gitindex.Good {
+		p.Signers = append(p.Signers, signer(c.Verdict.Signer))
+	}
+	for _, m := range c.Merged {
+		p.Merged = append(p.Merged, policy.Merged{Commit: m.ID, Author: person(m.Author), Committer: person(m.Committer), Signers: []policy.Signer{signer(m.Signer)}})
 	}
 	return p
+}
+
+func signer(s gitindex.Signer) policy.Signer {
+	return policy.Signer{Kind: s.Kind, ID: s.Fingerprint, Name: s.Principal}
 }
 
 func person(p gitindex.Person) policy.Person {

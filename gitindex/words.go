@@ -73,6 +73,16 @@ type Commit struct {
 	Subject           string // first line of the message, uncleaned
 	Verdict           Verdict
 	FirstSeen         time.Time // when this gateway first held the commit
+	// Merged are the merged commits that have all that this one changes as it has
+	// it, and whose signatures count.
+	Merged []Merged
+}
+
+// Merged is a second voice for what a merge brings in.
+type Merged struct {
+	ID                string
+	Author, Committer Person // as claimed
+	Signer            Signer
 }
 
 // Short is the abbreviated commit id used in messages.

@@ -94,6 +94,9 @@ type Input struct {
 	Provenance *Provenance `json:"provenance,omitempty"`
 	Changes    []Change    `json:"changes,omitempty"`
 	Derived    *Root       `json:"derived,omitempty"`
+	// Reason is why the Gate would admit the request: Git, Derived, Rule,
+	// NotDeclared, BreakGlass; empty where it would not, and only warns or audits.
+	Reason string `json:"reason,omitempty"`
 }
 
 // Request is admission.k8s.io/v1's AdmissionRequest, as far as policies read it.
@@ -152,10 +155,21 @@ type Provenance struct {
 	Committer Person    `json:"committer"`
 	Time      time.Time `json:"time"` // of the committer, as claimed
 	Signers   []Signer  `json:"signers"`
-	Path      string    `json:"path"`
-	Line      int       `json:"line,omitempty"`
-	Level     string    `json:"level"`
-	Unit      string    `json:"unit,omitempty"`
+	// Merged are the commits that a merge brings in, where each has all that the
+	// merge changes just as the merge has it: who signed one signed the same.
+	Merged []Merged `json:"merged,omitempty"`
+	Path   string   `json:"path"`
+	Line   int      `json:"line,omitempty"`
+	Level  string   `json:"level"`
+	Unit   string   `json:"unit,omitempty"`
+}
+
+// Merged is a commit that a merge brought in.
+type Merged struct {
+	Commit    string   `json:"commit"`
+	Author    Person   `json:"author"`
+	Committer Person   `json:"committer"`
+	Signers   []Signer `json:"signers"`
 }
 
 // Person is a name and address as a commit claims them.

@@ -24,6 +24,9 @@ type Step struct {
 	// Boundary is set when the commit has parents that the remote does not
 	// have: its Changes are the whole tree, and most of them are not its own.
 	Boundary bool
+	// Merged are the parents, but for the first, that have all of Changes as this
+	// commit has them: their signatures vouch for the same.
+	Merged []Step
 }
 
 // Change is one file, symbolic link or submodule that a commit changed.
@@ -121,6 +124,9 @@ func (r *Repo) walk(ctx context.Context, tip, known string) ([]Step, error) {
 		step.Boundary = i+1 == len(spots) && to.IsZero() && len(spots[i].head.parents) > 0
 		if err := r.differ(step, old, spots[i].head.tree); err != nil {
 			return nil, fmt.Errorf("comparing %s with its parent: %w", gitindex.Short(step.Commit.ID), err)
+		}
+		if err := r.merged(step, spots[i].head); err != nil {
+			return nil, err
 		}
 	}
 	return steps, nil

@@ -22,7 +22,7 @@ const (
 func (s shape) String() string { return [...]string{"review", "object", "gatekeeper"}[s] }
 
 // added are the keys that Gitward adds to every shape.
-var added = []string{"provenance", "changes", "derived", "namespace", "time"}
+var added = []string{"provenance", "changes", "derived", "namespace", "time", "reason"}
 
 // shapeOf tells the shape by the keys of input that the rules, and whatever they
 // call, read. A library for both (konstraint) asks whether there is a review.
