@@ -61,7 +61,7 @@ type walk struct {
 	root             string
 	options          *Directory
 	jsonnet          render.JsonnetOptions
-	include, exclude glob.Glob
+	include, exclude pattern
 	objects          []render.Object
 	files, bytes     int
 }
@@ -69,8 +69,8 @@ type walk struct {
 // globs compiles the patterns. In one that does not compile Argo CD finds no
 // match. A star crosses slashes: util/glob/glob.go names no separators.
 func (w *walk) globs() error {
-	compile := func(pattern string) glob.Glob {
-		if g, err := glob.Compile(pattern); err == nil {
+	compile := func(text string) pattern {
+		if g, err := glob.Compile(text); err == nil {
 			return g
 		}
 		return nothing{}
@@ -86,6 +86,8 @@ func (w *walk) globs() error {
 	}
 	return nil
 }
+
+type pattern interface{ Match(string) bool }
 
 type nothing struct{}
 
