@@ -29,7 +29,8 @@ var rooms = map[string]room{
 	"gitindex/elsewhere":  {imports: []string{"gitindex", "gitindex/render", "gitindex/render/sandbox"}, quiet: true}, // it provides charts and bases for render.Sources
 	"gitindex/canonical":  {imports: []string{"gitindex"}, quiet: true},
 	"gitindex/controller": {imports: []string{"api/v1alpha1", "gitindex", "gitindex/object", "gitindex/gitrepo", "gitindex/signature", "gitindex/render", "gitindex/canonical", "gitindex/elsewhere"}},
-	"policy":              {imports: []string{"gitindex", "gitindex/render/sandbox"}, quiet: true},
+	"policy":              {imports: []string{"gitindex", "gitindex/render/sandbox", "policy/gatekeeper"}, quiet: true},
+	"policy/gatekeeper":   {quiet: true},
 	"policy/controller":   {imports: []string{"gitindex", "policy"}},
 	// Children that read what others wrote lock themselves in, whatever they are for.
 	"gitindex/render/sandbox": {quiet: true, libraries: []string{"golang.org/x/sys"}},
@@ -75,7 +76,7 @@ var libraries = []struct {
 		[]string{"gitindex/signature", "test", "test/controlplane", "test/gitserver"}},
 	{[]string{"sigs.k8s.io/kustomize"}, []string{"gitindex/render"}},
 	{[]string{"helm.sh"}, []string{"gitindex/render", "charts"}},
-	{[]string{"github.com/open-policy-agent"}, []string{"policy"}},
+	{[]string{"github.com/open-policy-agent"}, []string{"policy", "policy/gatekeeper"}},
 	{[]string{"sigs.k8s.io/controller-runtime"}, []string{"gitindex/controller", "webhook", "cmd/gitward", "test"}},
 	{[]string{"database/sql", "modernc.org/sqlite", "github.com/jackc"}, []string{"audit"}},
 	{[]string{"github.com/spf13/cobra", "github.com/spf13/pflag"}, []string{"cmd/gitward"}},
