@@ -32,9 +32,11 @@ type Bundle struct {
 
 // document is one of Gatekeeper's objects.
 type document struct {
-	file string
-	line int
-	text []byte
+	file     string
+	line     int
+	text     []byte
+	kind     string
+	template bool // a ConstraintTemplate, and otherwise a constraint
 }
 
 // Read reads the policies of a directory, as policy.Collect found them.
@@ -115,6 +117,7 @@ func (b *Bundle) gatekeeper(name string, text []byte) {
 	for _, doc := range splitDocuments(text) {
 		var head struct {
 			APIVersion string `json:"apiVersion"`
+			Kind       string `json:"kind"`
 		}
 		err := yaml.Unmarshal(doc, &head)
 		group, _, _ := strings.Cut(head.APIVersion, "/")
@@ -122,7 +125,7 @@ func (b *Bundle) gatekeeper(name string, text []byte) {
 		case err != nil:
 			b.problem(name, line, "this document does not parse: %s", gitindex.Clean(err.Error(), 200))
 		case group == "templates.gatekeeper.sh" || group == "constraints.gatekeeper.sh":
-			b.documents = append(b.documents, document{file: name, line: line, text: doc})
+			b.documents = append(b.documents, document{file: name, line: line, text: doc, kind: head.Kind, template: group == "templates.gatekeeper.sh"})
 		}
 		line += bytes.Count(doc, []byte("\n")) + 1
 	}
@@ -151,7 +154,12 @@ func splitDocuments(text []byte) [][]byte {
 func (b *Bundle) parse(sources map[string]string, given *int) {
 	versions := []ast.RegoVersion{ast.RegoV1, ast.RegoV0}
 	if given != nil {
-		versions = []ast.RegoVersion{ast.RegoVersionFromInt(*given)}
+		version, err := ast.RegoVersionFromIntStrict(*given)
+		if err != nil {
+			b.problem(".manifest", 0, "rego_version: %s", gitindex.Clean(err.Error(), 100))
+			return
+		}
+		versions = []ast.RegoVersion{version}
 	}
 	var fewest []gitindex.Problem
 	for i, version := range versions {

@@ -69,7 +69,9 @@ type Policy struct {
 	rules  []rule
 	points map[policy.Point]policy.Action
 	// concerns narrows what it is asked about; nil is everything.
-	concerns   func(*subject) (bool, error)
+	concerns func(*subject) (bool, error)
+	// judges narrows the operations; nil leaves it to the shape.
+	judges     func(operation string) bool
 	parameters *ast.Term
 }
 

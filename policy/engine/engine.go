@@ -19,7 +19,9 @@ func (b *Bundle) Engine() (*Engine, []gitindex.Problem) {
 		e.policies = append(e.policies, policies...)
 		problems = append(problems, trouble...)
 	}
-	if len(problems) > 0 {
+	constraints, trouble := b.constraints()
+	e.policies = append(e.policies, constraints...)
+	if problems = append(problems, trouble...); len(problems) > 0 {
 		return nil, problems
 	}
 	return e, nil

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -15,6 +13,7 @@ import (
 
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/policy"
+	"github.com/gitward/gitward/policy/gatekeeper"
 )
 
 // background: an evaluation is ended by its own Cancel, which costs no
@@ -27,6 +26,7 @@ type subject struct {
 	root      ast.Object // the review
 	operation string
 	shapes    [3]ast.Value
+	about     *gatekeeper.Review
 }
 
 func newSubject(input []byte) (*subject, error) {
@@ -63,20 +63,25 @@ func (s *subject) at(path ...string) ast.Value {
 }
 
 // as is the subject in a shape; nil where there is none: what is deleted has no
-// content, and who writes for conftest or Gatekeeper speaks of content.
+// content, and who writes for conftest or Gatekeeper speaks of content unless he
+// says otherwise.
 func (s *subject) as(p *Policy) ast.Value {
-	if p.shape == review {
-		return s.root
-	}
-	if s.operation != "CREATE" && s.operation != "UPDATE" {
+	switch {
+	case p.judges != nil && !p.judges(s.operation), p.judges == nil && p.shape != review && !content(s.operation):
 		return nil
+	case p.shape == review:
+		return s.root
 	}
 	if s.shapes[p.shape] == nil {
 		s.shapes[p.shape] = s.shaped(p.shape)
 	}
 	v := s.shapes[p.shape]
-	if p.shape == gatekeeper && v != nil {
-		with := ast.NewObject(pair("parameters", p.parameters))
+	if p.shape == gatekeeperShape && v != nil {
+		parameters := p.parameters
+		if parameters == nil {
+			parameters = ast.ObjectTerm()
+		}
+		with := ast.NewObject(pair("parameters", parameters))
 		v.(ast.Object).Foreach(func(k, t *ast.Term) { with.Insert(k, t) })
 		return with
 	}
@@ -91,13 +96,8 @@ func (s *subject) shaped(sh shape) ast.Value {
 		return nil
 	}
 	out := ast.NewObject()
-	if sh == gatekeeper {
-		about := ast.NewObject()
-		request.Foreach(func(k, t *ast.Term) { about.Insert(k, t) })
-		if ns := s.root.Get(ast.InternedTerm("namespace")); ns != nil {
-			about.Insert(ast.InternedTerm("_unstable"), ast.ObjectTerm(pair("namespace", ast.ObjectTerm(pair("metadata", ns)))))
-		}
-		out.Insert(ast.InternedTerm("review"), ast.NewTerm(about))
+	if sh == gatekeeperShape {
+		out.Insert(ast.InternedTerm("review"), ast.NewTerm(s.asked(request)))
 	} else {
 		object, ok := s.at("request", "object").(ast.Object)
 		if !ok {
@@ -110,6 +110,28 @@ func (s *subject) shaped(sh shape) ast.Value {
 		if t := s.root.Get(ast.InternedTerm(key)); t != nil {
 			out.Insert(ast.InternedTerm(key), t)
 		}
+	}
+	return out
+}
+
+// asked is the request as Gatekeeper shows it: what is deleted is the object, a
+// Namespace is in none, and the namespace's own object is there.
+func (s *subject) asked(request ast.Object) ast.Object {
+	out := ast.NewObject()
+	request.Foreach(func(k, t *ast.Term) { out.Insert(k, t) })
+	home := ast.ObjectTerm()
+	if ns := s.root.Get(ast.InternedTerm("namespace")); ns != nil {
+		home = ast.ObjectTerm(pair("metadata", ns))
+		out.Insert(ast.InternedTerm("_unstable"), ast.ObjectTerm(pair("namespace", home)))
+	}
+	out.Insert(ast.InternedTerm("namespaceObject"), home)
+	if s.operation == "DELETE" {
+		if old := request.Get(ast.InternedTerm("oldObject")); old != nil {
+			out.Insert(ast.InternedTerm("object"), old)
+		}
+	}
+	if s.at("request", "kind", "kind") == ast.String("Namespace") && s.at("request", "kind", "group") == ast.String("") {
+		out.Insert(ast.InternedTerm("namespace"), ast.InternedTerm(""))
 	}
 	return out
 }
@@ -353,14 +375,4 @@ func (o *onlooker) TraceEvent(e topdown.Event) {
 			}
 		}
 	}
-}
-
-// names are the policies' names, for messages.
-func names(policies []*Policy) string {
-	var out []string
-	for _, p := range policies {
-		out = append(out, p.Name)
-	}
-	slices.Sort(out)
-	return strings.Join(out, ", ")
 }

@@ -49,6 +49,15 @@ func (p *Policy) annotate(set *ast.AnnotationSet) []gitindex.Problem {
 
 // take reads custom.gitward, once.
 func (p *Policy) take(custom map[string]any) error {
+	if matchers, ok := custom["matchers"]; ok && p.concerns == nil { // as konstraint has it
+		text, err := json.Marshal(matchers)
+		if err != nil {
+			return fmt.Errorf("custom.matchers: %w", err)
+		}
+		if err := p.narrow(text); err != nil {
+			return err
+		}
+	}
 	own, ok := custom["gitward"]
 	if !ok || p.points != nil {
 		return nil
@@ -62,6 +71,11 @@ func (p *Policy) take(custom map[string]any) error {
 	d.DisallowUnknownFields()
 	if err := d.Decode(&s); err != nil {
 		return fmt.Errorf("custom.gitward: %w", err)
+	}
+	if len(s.Match) > 0 {
+		if err := p.narrow(s.Match); err != nil {
+			return err
+		}
 	}
 	points := s.Points
 	if len(points) == 0 {

@@ -15,8 +15,8 @@ const (
 	review shape = iota
 	// object: input is the object, as conftest has it.
 	object
-	// gatekeeper: input.review and input.parameters.
-	gatekeeper
+	// gatekeeperShape: input.review and input.parameters.
+	gatekeeperShape
 )
 
 func (s shape) String() string { return [...]string{"review", "object", "gatekeeper"}[s] }
@@ -33,7 +33,7 @@ func (u *unit) shapeOf(rules []rule) shape {
 	}
 	switch {
 	case w.reads["review"]:
-		return gatekeeper
+		return gatekeeperShape
 	case w.reads["request"]:
 		return review
 	}

@@ -174,3 +174,21 @@ func (c *Constraint) Actions(at Point) []string {
 		return slices.Index(hardest, a) - slices.Index(hardest, b)
 	})
 }
+
+// ReadMatch reads a match alone, as JSON of what a Constraint has under
+// spec.match: for policies that are no Constraints.
+func ReadMatch(fields []byte) (*Constraint, error) {
+	var m map[string]any
+	if err := json.Unmarshal(fields, &m); err != nil {
+		return nil, err
+	}
+	object := &unstructured.Unstructured{Object: map[string]any{"apiVersion": ConstraintGroup + "/v1beta1", "kind": "Match", "spec": map[string]any{"match": m}}}
+	if err := (&target.K8sValidationTarget{}).ValidateConstraint(object); err != nil {
+		return nil, err
+	}
+	read, err := readMatch(object)
+	if err != nil {
+		return nil, err
+	}
+	return &Constraint{Kind: "Match", match: read}, nil
+}
