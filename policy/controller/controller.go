@@ -33,6 +33,9 @@ func (p Place) String() string { return p.Origin + ":" + p.Path }
 type Use struct {
 	Place
 	Action policy.Action
+	// NewDenials is how many in a hundred of the last requests that the policies in
+	// force let pass a new state may deny.
+	NewDenials int
 }
 
 // Trees gives the trusted trees of Origins: gitindex/controller's Hub does.
@@ -48,6 +51,9 @@ type Controller struct {
 	// Dir keeps what is in force over a restart; empty keeps nothing.
 	Dir string
 	Log *slog.Logger
+	// Inventory gives all objects of some kinds that Git declares, as JSON of
+	// Gatekeeper's data.inventory; "*" is any kind. It may be nil.
+	Inventory func(kinds []string) []byte
 	// Changed is called when the state of any policies is another; it may be nil.
 	Changed func()
 
@@ -57,6 +63,8 @@ type Controller struct {
 	mu     sync.Mutex
 	wanted map[string][]Use // by Gate
 	states map[Place]*state
+	recent map[string]*recent // by Gate
+	stock  [32]byte           // the digest of the inventory in force
 
 	court atomic.Pointer[court]
 }
@@ -88,7 +96,7 @@ type court struct {
 func (c *Controller) begin() {
 	c.once.Do(func() {
 		c.wake = make(chan struct{}, 1)
-		c.states = map[Place]*state{}
+		c.states, c.recent = map[Place]*state{}, map[string]*recent{}
 	})
 }
 
@@ -144,6 +152,7 @@ func (c *Controller) Sync(ctx context.Context) {
 	if changed {
 		c.convene(places)
 	}
+	c.restock(changed)
 	if changed && c.Changed != nil {
 		c.Changed()
 	}
@@ -308,6 +317,23 @@ func (c *Controller) convene(places []Place) {
 	}
 }
 
+// restock gives the policies what Git declares now, of the kinds that they want.
+func (c *Controller) restock(anew bool) {
+	court := c.court.Load()
+	if court == nil || court.panel == nil || c.Inventory == nil {
+		return
+	}
+	kinds := court.panel.Kinds()
+	if len(kinds) == 0 {
+		return
+	}
+	text := c.Inventory(kinds)
+	if sum := sha256.Sum256(text); anew || sum != c.stock {
+		c.stock = sum
+		court.panel.Stock(text)
+	}
+}
+
 // same reports whether a court has just these bundles.
 func same(c *court, bundles []worker.Bundle) bool {
 	if c == nil || len(c.at) != len(bundles) || c.panel == nil {
@@ -335,9 +361,13 @@ func (c *Controller) Ask(ctx context.Context, gate string, point policy.Point, i
 		if err != nil {
 			return nil, err
 		}
-		out := make([]policy.Finding, 0, len(found))
+		out, denied := make([]policy.Finding, 0, len(found)), false
 		for _, f := range found {
 			out = append(out, placed(f, uses, court, states))
+			denied = denied || out[len(out)-1].Action == policy.Deny
+		}
+		if point == policy.Admission {
+			c.recentOf(gate).note(input, denied)
 		}
 		return out, nil
 	}

@@ -176,3 +176,67 @@ func TestNotInForce(t *testing.T) {
 	s.Sync(context.Background())
 	s.want(`{"bad":"1"}`, "warn: bad is not good")
 }
+
+// TestNewDenials: a state that denies much of what was let pass lately is not put
+// into force unless the Gate bears with it.
+func TestNewDenials(t *testing.T) {
+	s := newScene(t)
+	s.repo.commit("one", map[string]string{"rules/a.rego": noBad})
+	use := Use{Place: Place{Origin: "platform", Path: "rules"}, NewDenials: 20}
+	s.Want(map[string][]Use{"default": {use}})
+	s.Sync(context.Background())
+	for range 15 {
+		s.want(`{"good":"1"}`, "")
+		s.want(`{"worse":"1"}`, "")
+		s.want(`{"bad":"1"}`, "bad is not good")
+	}
+	s.repo.commit("two", map[string]string{"rules/a.rego": noWorse})
+	s.Sync(context.Background())
+	s.want(`{"worse":"1"}`, "")
+	if st := s.Status("default")[0]; !strings.Contains(fmt.Sprint(st.Problems), "would deny 15 of the last 30 requests") || st.Refused != "two" {
+		t.Errorf("%+v", st.Problems)
+	}
+	use.NewDenials = 60
+	s.repo.commit("three", map[string]string{"rules/a.rego": noWorse + "\n"})
+	s.Want(map[string][]Use{"default": {use}})
+	s.Sync(context.Background())
+	s.want(`{"worse":"1"}`, "platform@three")
+
+	s.repo.commit("four", map[string]string{"rules/a.rego": "package fruit\n\ndeny contains \"x\" if { some a in numbers.range(1, 100000); some b in numbers.range(1, 100000); a + b == 0; input.request }\n"})
+	s.Sync(context.Background())
+	s.want(`{"worse":"1"}`, "platform@three")
+	if st := s.Status("default")[0]; !strings.Contains(fmt.Sprint(st.Problems), "fruit took more time") {
+		t.Errorf("%+v", st.Problems)
+	}
+}
+
+// TestInventory: policies see what Git declares of the kinds that they read.
+func TestInventory(t *testing.T) {
+	s := newScene(t)
+	var asked []string
+	stock := `{}`
+	s.Inventory = func(kinds []string) []byte {
+		asked = kinds
+		return []byte(stock)
+	}
+	s.repo.commit("one", map[string]string{"rules/a.rego": `package fruit
+
+deny contains sprintf("%s/%s has that apple", [ns, name]) if {
+	some ns, name
+	other := data.inventory.namespace[ns].v1.ConfigMap[name]
+	other.data.apple == input.request.object.data.apple
+}
+`})
+	s.use("rules")
+	s.want(`{"apple":"red"}`, "")
+	if fmt.Sprint(asked) != "[ConfigMap]" {
+		t.Errorf("asked for %v", asked)
+	}
+	stock = `{"namespace":{"shop":{"v1":{"ConfigMap":{"basket":{"data":{"apple":"red"}}}}}}}`
+	s.Sync(context.Background())
+	s.want(`{"apple":"red"}`, "shop/basket has that apple")
+	s.want(`{"apple":"green"}`, "")
+	stock = `{}`
+	s.Sync(context.Background())
+	s.want(`{"apple":"red"}`, "")
+}

@@ -9,7 +9,8 @@ import (
 )
 
 // try has a directory stand trial: it compiles, alone and in time, under the
-// built-ins that are for policies, and its own tests pass.
+// built-ins that are for policies, its own tests pass, and it bears with the
+// requests that came lately.
 func (c *Controller) try(place Place, files policy.Files) (worker.Loaded, []gitindex.Problem) {
 	config := c.Worker
 	config.Children, config.Tests = 1, true
@@ -20,6 +21,9 @@ func (c *Controller) try(place Place, files policy.Files) (worker.Loaded, []giti
 	defer panel.Close()
 	loaded := panel.Loaded[0]
 	problems := loaded.Problems
+	if kinds := panel.Kinds(); len(kinds) > 0 && c.Inventory != nil {
+		panel.Stock(c.Inventory(kinds))
+	}
 	for _, t := range loaded.Failed {
 		why := "it fails"
 		if t.Error != "" {
@@ -29,6 +33,9 @@ func (c *Controller) try(place Place, files policy.Files) (worker.Loaded, []giti
 	}
 	if len(problems) == 0 && len(loaded.Policies) == 0 {
 		problems = []gitindex.Problem{{Path: ".", Message: "no rule here is named deny, violation or warn, and there is no constraint: these policies would say nothing"}}
+	}
+	if len(problems) == 0 {
+		problems = c.replay(place, panel)
 	}
 	return loaded, problems
 }

@@ -24,13 +24,18 @@ func (s shape) String() string { return [...]string{"review", "object", "gatekee
 // added are the keys that Gitward adds to every shape.
 var added = []string{"provenance", "changes", "derived", "namespace", "time", "reason"}
 
-// shapeOf tells the shape by the keys of input that the rules, and whatever they
-// call, read. A library for both (konstraint) asks whether there is a review.
-func (u *unit) shapeOf(rules []rule) shape {
-	w := &walk{unit: u, seen: map[*ast.Rule]bool{}, reads: map[string]bool{}}
+// readings walks what some rules, and whatever they call, read.
+func (u *unit) readings(rules []rule) *walk {
+	w := &walk{unit: u, seen: map[*ast.Rule]bool{}, reads: map[string]bool{}, inventory: map[string]bool{}}
 	for _, r := range rules {
 		w.rules(r.path)
 	}
+	return w
+}
+
+// shape is told by the keys of input. A library for both (konstraint) asks whether
+// there is a review.
+func (w *walk) shape() shape {
 	switch {
 	case w.reads["review"]:
 		return gatekeeperShape
@@ -52,6 +57,8 @@ type walk struct {
 	seen  map[*ast.Rule]bool
 	reads map[string]bool // keys of input
 	whole bool            // input is used as a whole
+	// inventory are the kinds of which data.inventory is read; "*" is any.
+	inventory map[string]bool
 }
 
 func (w *walk) rules(ref ast.Ref) {
@@ -81,6 +88,8 @@ func (w *walk) term(t *ast.Term) {
 			}
 		case v.HasPrefix(ast.InputRootRef):
 			w.whole = true
+		case v.HasPrefix(inventoryRef):
+			w.stock(v)
 		case v.HasPrefix(ast.DefaultRootRef):
 			w.rules(v)
 		}
@@ -89,4 +98,23 @@ func (w *walk) term(t *ast.Term) {
 			w.whole = true
 		}
 	}
+}
+
+// inventoryRef is where Gatekeeper has the objects of the cluster:
+// data.inventory.cluster[apiVersion][kind][name], and
+// data.inventory.namespace[namespace][apiVersion][kind][name].
+var inventoryRef = ast.MustParseRef("data.inventory")
+
+func (w *walk) stock(ref ast.Ref) {
+	kind := "*"
+	at := len(inventoryRef) + 3
+	if len(ref) > len(inventoryRef) && ref[len(inventoryRef)].Value.Compare(ast.String("cluster")) == 0 {
+		at--
+	}
+	if len(ref) > at {
+		if k, ok := ref[at].Value.(ast.String); ok {
+			kind = string(k)
+		}
+	}
+	w.inventory[kind] = true
 }

@@ -45,6 +45,7 @@ type Described struct {
 	Name, Title, File string
 	Line              int
 	Points            map[policy.Point]policy.Action
+	Inventory         []string // the kinds that it wants all of; "*" is any
 }
 
 // ask is the head of a question; the input follows it in the frame.
@@ -54,6 +55,8 @@ type ask struct {
 	// Without are policies that are not evaluated: those of all bundles are
 	// numbered through. Whom they concern gets a finding.
 	Without []int
+	// Inventory says that no input follows, but data.inventory as JSON.
+	Inventory bool
 }
 
 // answer is what the child says to a question.

@@ -23,6 +23,8 @@ type child struct {
 	mark   *mark
 	loaded []Loaded
 	killed atomic.Pointer[verdict]
+	// inventory is what it has.
+	inventory *inventory
 }
 
 // verdict is why a child was killed, and the policy to blame; -1 is none.
