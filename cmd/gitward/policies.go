@@ -19,7 +19,9 @@ import (
 const courtWord = "evaluate-policies"
 
 // court says how the children that evaluate policies are started.
-func court() worker.Config { return worker.Config{Command: []string{ownProgram(), courtWord}} }
+func court() worker.Config {
+	return worker.Config{Command: []string{ownProgram(), courtWord}, Memory: policyMemory()}
+}
 
 // courtCommand is a child of serve and of the commands that decide: see
 // policy/worker.
