@@ -447,3 +447,23 @@ func (c *Controller) Status(gate string) []Status {
 	}
 	return out
 }
+
+// Ready says which policies have not been looked at yet; nil when all have, good
+// or not.
+func (c *Controller) Ready() error {
+	c.begin()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, uses := range c.wanted {
+		for _, u := range uses {
+			s, court := c.states[u.Place], c.court.Load()
+			if s == nil || s.active == nil && len(s.problems) == 0 {
+				return fmt.Errorf("the policies %s have not been looked at yet", u.Place)
+			}
+			if s.active != nil && court == nil {
+				return fmt.Errorf("the policies %s are not in force yet", u.Place)
+			}
+		}
+	}
+	return nil
+}
