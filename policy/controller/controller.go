@@ -64,9 +64,20 @@ type Controller struct {
 	wanted map[string][]Use // by Gate
 	states map[Place]*state
 	recent map[string]*recent // by Gate
-	stock  [32]byte           // the digest of the inventory in force
 
 	court atomic.Pointer[court]
+
+	// looks counts the calls of Look: Git may have become another by each.
+	looks atomic.Int64
+	stock stock
+}
+
+// stock is the inventory that a panel has.
+type stock struct {
+	mu     sync.Mutex
+	panel  *worker.Panel
+	digest [32]byte
+	looks  int64 // at which it was good
 }
 
 // state is what is known of one place.
@@ -91,6 +102,7 @@ type version struct {
 type court struct {
 	panel *worker.Panel
 	at    map[Place]int
+	kinds []string // of which the policies want an inventory
 }
 
 func (c *Controller) begin() {
@@ -113,6 +125,7 @@ func (c *Controller) Want(gates map[string][]Use) {
 // once.
 func (c *Controller) Look() {
 	c.begin()
+	c.looks.Add(1)
 	select {
 	case c.wake <- struct{}{}:
 	default:
@@ -152,7 +165,9 @@ func (c *Controller) Sync(ctx context.Context) {
 	if changed {
 		c.convene(places)
 	}
-	c.restock(changed)
+	if court := c.court.Load(); court != nil {
+		c.restock(court)
+	}
 	if changed && c.Changed != nil {
 		c.Changed()
 	}
@@ -303,7 +318,7 @@ func (c *Controller) convene(places []Place) {
 			c.Log.Error("the policies could not be put into force together", "error", err)
 			return
 		}
-		next.panel = panel
+		next.panel, next.kinds = panel, panel.Kinds()
 		c.mu.Lock()
 		for place, i := range next.at {
 			if s := c.states[place]; s != nil {
@@ -317,21 +332,26 @@ func (c *Controller) convene(places []Place) {
 	}
 }
 
-// restock gives the policies what Git declares now, of the kinds that they want.
-func (c *Controller) restock(anew bool) {
-	court := c.court.Load()
-	if court == nil || court.panel == nil || c.Inventory == nil {
+// restock gives the policies what Git declares now, of the kinds that they want,
+// if that may be another than before. A request that follows the index at once
+// may be the first to need it.
+func (c *Controller) restock(court *court) {
+	if court.panel == nil || c.Inventory == nil || len(court.kinds) == 0 {
 		return
 	}
-	kinds := court.panel.Kinds()
-	if len(kinds) == 0 {
+	now := c.looks.Load()
+	s := &c.stock
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.panel == court.panel && s.looks >= now {
 		return
 	}
-	text := c.Inventory(kinds)
-	if sum := sha256.Sum256(text); anew || sum != c.stock {
-		c.stock = sum
+	text := c.Inventory(court.kinds)
+	if sum := sha256.Sum256(text); s.panel != court.panel || sum != s.digest {
+		s.digest, s.panel = sum, court.panel
 		court.panel.Stock(text)
 	}
+	s.looks = now
 }
 
 // same reports whether a court has just these bundles.
@@ -354,6 +374,7 @@ func (c *Controller) Ask(ctx context.Context, gate string, point policy.Point, i
 		for _, u := range uses {
 			q.Bundles = append(q.Bundles, court.at[u.Place])
 		}
+		c.restock(court)
 		found, err := court.panel.Ask(ctx, q)
 		if errors.Is(err, worker.ErrReplaced) && c.court.Load() != court {
 			continue

@@ -17,6 +17,9 @@ type said struct {
 	Action *policy.Action  `json:"action"`
 	Points []policy.Point  `json:"points"`
 	Match  json.RawMessage `json:"match"` // as a Gatekeeper constraint's spec.match
+	// Inventory are the kinds that data.inventory must have, where the rules do not
+	// name them.
+	Inventory []string `json:"inventory"`
 }
 
 // annotate takes in what is written above a policy's package and its rules.
@@ -76,6 +79,9 @@ func (p *Policy) take(custom map[string]any) error {
 		if err := p.narrow(s.Match); err != nil {
 			return err
 		}
+	}
+	if len(s.Inventory) > 0 {
+		p.inventory = s.Inventory
 	}
 	points := s.Points
 	if len(points) == 0 {
