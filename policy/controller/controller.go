@@ -16,6 +16,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/policy"
@@ -64,6 +65,8 @@ type Controller struct {
 	wanted map[string][]Use // by Gate
 	states map[Place]*state
 	recent map[string]*recent // by Gate
+	// reading are the places that are being read, and where what is read comes.
+	reading map[Place]*reading
 
 	court atomic.Pointer[court]
 
@@ -108,7 +111,7 @@ type court struct {
 func (c *Controller) begin() {
 	c.once.Do(func() {
 		c.wake = make(chan struct{}, 1)
-		c.states, c.recent = map[Place]*state{}, map[string]*recent{}
+		c.states, c.recent, c.reading = map[Place]*state{}, map[string]*recent{}, map[Place]*reading{}
 	})
 }
 
@@ -210,12 +213,16 @@ func (c *Controller) drop(places []Place) (changed bool) {
 // files.
 func (c *Controller) follow(place Place) (changed bool) {
 	s := c.state(place)
-	files, revision, err := c.read(place)
-	if err != nil {
+	read := c.read(place)
+	if read == nil {
+		return false
+	}
+	if read.err != nil {
 		return c.note(place, func(s *state) {
-			s.problems = []gitindex.Problem{{Path: place.Path, Message: gitindex.Clean(err.Error(), 300)}}
+			s.problems = []gitindex.Problem{{Path: place.Path, Message: gitindex.Clean(read.err.Error(), 300)}}
 		})
 	}
+	files, revision := read.files, read.revision
 	v := &version{Digest: digest(files), Files: files}
 	switch {
 	case s.active != nil && s.active.Digest == v.Digest:
@@ -265,25 +272,81 @@ func (c *Controller) note(place Place, change func(*state)) bool {
 	return before.revision != s.revision || before.refusedAt != s.refusedAt || len(before.problems) != len(s.problems) || c.court.Load() == nil
 }
 
-func (c *Controller) read(place Place) (policy.Files, string, error) {
-	var files policy.Files
-	var at string
-	err := c.Trees.Read(place.Origin, func(tree fs.FS, revision string) error {
-		at = revision
-		if _, err := fs.Stat(tree, place.Path); errors.Is(err, fs.ErrNotExist) {
+// tree is what was read of a place.
+type tree struct {
+	files    policy.Files
+	revision string
+	err      error
+}
+
+// atOnce is how long a reading may take: longer takes an Origin that is being
+// fetched, and its policies have time.
+const atOnce = 5 * time.Second
+
+// reading is one that is going on.
+type reading struct {
+	done chan *tree
+	late atomic.Bool // nobody waits for it any more
+}
+
+// read reads a place; nil means that it is not to be had now. When it is, the
+// controller looks again: one Origin's slow repository delays no other's policies.
+func (c *Controller) read(place Place) *tree {
+	c.mu.Lock()
+	r := c.reading[place]
+	if r == nil {
+		r = &reading{done: make(chan *tree, 1)}
+		c.reading[place] = r
+		go func() {
+			r.done <- c.readTree(place)
+			if r.late.Load() {
+				c.Look()
+			}
+		}()
+	}
+	c.mu.Unlock()
+	t := r.wait()
+	if t != nil {
+		c.mu.Lock()
+		delete(c.reading, place)
+		c.mu.Unlock()
+	}
+	return t
+}
+
+func (r *reading) wait() *tree {
+	select {
+	case t := <-r.done:
+		return t
+	case <-time.After(atOnce):
+	}
+	r.late.Store(true)
+	select {
+	case t := <-r.done:
+		return t
+	default:
+		return nil
+	}
+}
+
+func (c *Controller) readTree(place Place) *tree {
+	t := &tree{}
+	t.err = c.Trees.Read(place.Origin, func(fsys fs.FS, revision string) error {
+		t.revision = revision
+		if _, err := fs.Stat(fsys, place.Path); errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
-		sub, err := fs.Sub(tree, place.Path)
+		sub, err := fs.Sub(fsys, place.Path)
 		if err != nil {
 			return err
 		}
-		files, err = policy.Collect(sub)
+		t.files, err = policy.Collect(sub)
 		return err
 	})
-	if err == nil && len(files) == 0 {
-		err = errors.New("there are no policies here")
+	if t.err == nil && len(t.files) == 0 {
+		t.err = errors.New("there are no policies here")
 	}
-	return files, at, err
+	return t
 }
 
 func digest(files policy.Files) string {

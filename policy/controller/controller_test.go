@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/gitward/gitward/policy"
 	"github.com/gitward/gitward/policy/worker"
@@ -38,11 +39,15 @@ func TestMain(m *testing.M) {
 type repository struct {
 	tree     fstest.MapFS
 	revision string
+	slow     chan struct{} // if set, what a reading waits for
 }
 
 func (r *repository) Read(origin string, do func(fs.FS, string) error) error {
 	if origin != "platform" {
 		return errors.New("there is no Origin " + origin)
+	}
+	if r.slow != nil && origin == "platform" {
+		<-r.slow
 	}
 	return do(r.tree, r.revision)
 }
@@ -239,4 +244,29 @@ deny contains sprintf("%s/%s has that apple", [ns, name]) if {
 	stock = `{}`
 	s.Look() // as whoever publishes an index does; the next question has it
 	s.want(`{"apple":"red"}`, "")
+}
+
+// TestSlowOrigin: an Origin whose tree is not to be had now, for it is being
+// fetched, delays nobody's policies, and its own come when it is.
+func TestSlowOrigin(t *testing.T) {
+	s := newScene(t)
+	s.repo.commit("one", map[string]string{"rules/a.rego": noBad})
+	s.repo.slow = make(chan struct{})
+	began := time.Now()
+	s.use("rules")
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	s.want(`{}`, "have not been read yet")
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go s.Run(ctx)
+	close(s.repo.slow)
+	for range 200 {
+		if s.Ready() == nil {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	s.want(`{"bad":"1"}`, "platform@one")
 }
