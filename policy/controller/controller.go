@@ -375,7 +375,9 @@ func (c *Controller) convene(places []Place) {
 		return
 	}
 	if len(bundles) > 0 {
-		panel, err := worker.Start(c.Worker, bundles)
+		config := c.Worker
+		config.Patience = time.Minute + time.Duration(len(bundles))*2*longest
+		panel, err := worker.Start(config, bundles)
 		if err != nil {
 			// Each has compiled alone; the ones before stay.
 			c.Log.Error("the policies could not be put into force together", "error", err)

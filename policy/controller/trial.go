@@ -2,11 +2,17 @@ package controller
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/policy"
 	"github.com/gitward/gitward/policy/worker"
 )
+
+// longest is the processor time in which a directory must compile. All of them are
+// compiled in each child: one that takes long would keep the others' changes from
+// coming into force.
+const longest = 10 * time.Second
 
 // try has a directory stand trial: it compiles, alone and in time, under the
 // built-ins that are for policies, its own tests pass, and it bears with the
@@ -23,6 +29,9 @@ func (c *Controller) try(place Place, files policy.Files) (worker.Loaded, []giti
 	problems := loaded.Problems
 	if kinds := panel.Kinds(); len(kinds) > 0 && c.Inventory != nil {
 		panel.Stock(c.Inventory(kinds))
+	}
+	if loaded.Compiling > longest {
+		problems = append(problems, gitindex.Problem{Path: place.Path, Message: fmt.Sprintf("compiling takes %v, and may take %v", loaded.Compiling.Round(time.Millisecond), longest)})
 	}
 	for _, t := range loaded.Failed {
 		why := "it fails"

@@ -85,10 +85,11 @@ func (c *court) load(in io.Reader, out io.Writer) error {
 	all := make([]Loaded, 0, len(l.Bundles))
 	first := 0
 	for _, b := range l.Bundles {
+		began := ownTime()
 		read := engine.Read(b.Files)
 		loaded := Loaded{Name: b.Name, Dialect: read.Dialect()}
 		e, problems := read.Engine()
-		loaded.Problems = problems
+		loaded.Problems, loaded.Compiling = problems, ownTime()-began
 		s := sitting{first: first}
 		if e != nil {
 			s.policies = e.Policies()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/policy"
@@ -35,6 +36,8 @@ type Loaded struct {
 	Dialect  string
 	Problems []gitindex.Problem
 	Policies []Described
+	// Compiling is the processor time that it took.
+	Compiling time.Duration
 	// Tests are how many of its own there are, and Failed those that did not pass.
 	Tests  int
 	Failed []engine.TestResult
