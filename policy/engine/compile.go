@@ -64,10 +64,12 @@ type Policy struct {
 	File  string
 	Line  int
 
-	unit   *unit
-	shape  shape
-	rules  []rule
-	points map[policy.Point]policy.Action
+	unit  *unit
+	shape shape
+	rules []rule
+	// exception is the package's rule of that name, if it has one.
+	exception *rule
+	points    map[policy.Point]policy.Action
 	// concerns narrows what it is asked about; nil is everything.
 	concerns func(*subject) (bool, error)
 	// judges narrows the operations; nil leaves it to the shape.
@@ -112,19 +114,31 @@ func (u *unit) packages(of map[string]*ast.Module) ([]*Policy, error) {
 	var out []*Policy
 	for _, key := range slices.Sorted(maps.Keys(byPackage)) {
 		p := byPackage[key]
+		p.exempt()
 		if err := p.prepare(); err != nil {
 			return nil, err
 		}
-		p.shape = u.shapeOf(p.rules)
+		p.shape = u.shapeOf(p.all())
 		out = append(out, p)
 	}
 	return out, nil
 }
 
+// all are the policy's rules, and the one that makes exceptions of them.
+func (p *Policy) all() []*rule {
+	var out []*rule
+	for i := range p.rules {
+		out = append(out, &p.rules[i])
+	}
+	if p.exception != nil {
+		out = append(out, p.exception)
+	}
+	return out
+}
+
 // prepare makes a policy's rules ready.
 func (p *Policy) prepare() error {
-	for i := range p.rules {
-		r := &p.rules[i]
+	for _, r := range p.all() {
 		query := ast.NewBody(ast.NewExpr(ast.NewTerm(r.path)))
 		q, err := rego.New(rego.Compiler(p.unit.compiler), rego.Store(p.unit.store), rego.ParsedQuery(query)).PrepareForEval(background)
 		if err != nil {

@@ -102,7 +102,7 @@ func (b *Bundle) template(read *gatekeeper.Template) (*template, []gitindex.Prob
 		}
 		modules[name] = parsed
 	}
-	u, err := compile(modules, version, b.data)
+	u, err := compile(modules, version, inventoried(b.data))
 	if err != nil {
 		return nil, explain(read.File, err)
 	}

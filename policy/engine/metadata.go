@@ -49,7 +49,9 @@ func (p *Policy) annotate(set *ast.AnnotationSet) []gitindex.Problem {
 
 // take reads custom.gitward, once.
 func (p *Policy) take(custom map[string]any) error {
-	if matchers, ok := custom["matchers"]; ok && p.concerns == nil { // as konstraint has it
+	// As konstraint has it: they are the match of the Constraint that it makes of
+	// the policy, if it is to make one.
+	if matchers, ok := custom["matchers"]; ok && p.concerns == nil && custom["skipConstraint"] != true {
 		text, err := json.Marshal(matchers)
 		if err != nil {
 			return fmt.Errorf("custom.matchers: %w", err)
