@@ -35,6 +35,7 @@ func TestLibraries(t *testing.T) {
 	t.Run("suites", func(t *testing.T) { librarySuites(t, root) })
 	t.Run("tests", func(t *testing.T) { libraryTests(t, root) })
 	t.Run("whole", func(t *testing.T) { libraryWhole(t, root) })
+	t.Run("conftest", func(t *testing.T) { libraryConftest(t, filepath.Join(root, "conftest")) })
 	t.Run("samples", func(t *testing.T) { librarySamples(t, filepath.Join(root, "rego-policies")) })
 }
 
@@ -391,6 +392,9 @@ func objects(t *testing.T, file string) []json.RawMessage {
 		t.Fatal(err)
 	}
 	var out []json.RawMessage
+	if len(bytes.TrimSpace(text)) == 0 {
+		return []json.RawMessage{[]byte("{}")} // as for conftest
+	}
 	for _, doc := range splitDocuments(text) {
 		asJSON, err := yaml.YAMLToJSON(doc)
 		if err != nil {
@@ -473,4 +477,175 @@ func created(t testing.TB, object json.RawMessage) []byte {
 		t.Fatal(fmt.Errorf("%s: %w", object, err))
 	}
 	return text
+}
+
+// run is one call of conftest in a script, and what it must say.
+type run struct {
+	name, dir         string
+	policies, data    []string
+	inputs            []string
+	namespaces        []string // empty means all
+	warns, fails      int      // -1 if it is not said
+	refused, warnFail bool
+	status            string // empty if it is not said
+}
+
+var (
+	calls   = regexp.MustCompile(`(?m)^\s*run (?:\S*conftest|\$CONFTEST) test (.*)$`)
+	status  = regexp.MustCompile(`"\$status" -eq +(\d)`)
+	tally   = regexp.MustCompile(`(\d+) warnings?, (\d+) failures?`)
+	foreign = []string{"--combine", "--update", "--parser", "--rego-version", "--capabilities", "--strict", "--proto-file-dirs", "--trace", "-c", "-", "${TMPDIR}", "--show-builtin-errors"}
+)
+
+// libraryConftest holds the findings to what conftest's own scripts say of inputs
+// in YAML and JSON.
+func libraryConftest(t *testing.T, dir string) {
+	scripts, err := filepath.Glob(filepath.Join(dir, "tests", "*", "test.bats"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := map[string]int{}
+	for _, script := range append(scripts, filepath.Join(dir, "acceptance.bats")) {
+		text, err := os.ReadFile(script)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, block := range blocks.FindAllStringSubmatch(string(text), -1) {
+			r, why := readRun(filepath.Dir(script), block[1], block[2])
+			if why != "" {
+				counts["passed over: "+why]++
+				continue
+			}
+			counts["compared"]++
+			r.check(t, counts)
+		}
+	}
+	t.Log(counts)
+}
+
+// otherwise are the tests that come out otherwise, and why.
+var otherwise = map[string]string{
+	"Bare deny rule can be used without contains or if": "conftest overlooks a deny that is true; here it denies",
+}
+
+// readRun reads a test of a script, or says why it is of no use here.
+func readRun(dir, name, block string) (*run, string) {
+	call := first(calls, block)
+	if call == "" {
+		return nil, "another command"
+	}
+	r := &run{name: name, dir: dir, namespaces: []string{"main"}, warns: -1, fails: -1, status: first(status, block), refused: first(status, block) == "1"}
+	if m := tally.FindStringSubmatch(block); m != nil {
+		fmt.Sscan(m[1], &r.warns)
+		fmt.Sscan(m[2], &r.fails)
+	}
+	if strings.Contains(block, "cd examples") {
+		return nil, "a configuration file"
+	}
+	args, given := strings.Fields(call), false
+	for i := 0; i < len(args); i++ {
+		arg, value, joined := strings.Cut(args[i], "=")
+		if slices.Contains(foreign, arg) {
+			return nil, "an option: " + arg
+		}
+		if !joined && i+1 < len(args) {
+			value = args[i+1]
+		}
+		takes := !joined
+		switch arg {
+		case "-p", "--policy":
+			r.policies = append(r.policies, value)
+		case "-d", "--data":
+			r.data = append(r.data, value)
+		case "--namespace":
+			if !given {
+				r.namespaces = nil
+			}
+			given = true
+			r.namespaces = append(r.namespaces, strings.Trim(value, "'"))
+		case "-o", "--output":
+		case "--all-namespaces":
+			r.namespaces, takes = nil, false
+		case "--fail-on-warn":
+			r.warnFail, takes = true, false
+		default:
+			takes = false
+			if strings.HasSuffix(arg, ".yaml") || strings.HasSuffix(arg, ".yml") || strings.HasSuffix(arg, ".json") {
+				r.inputs = append(r.inputs, arg)
+			} else if !strings.HasPrefix(arg, "-") && arg != `""` {
+				return nil, "an input of another kind"
+			}
+		}
+		if takes {
+			i++
+		}
+	}
+	if len(r.policies) == 0 {
+		r.policies = []string{"policy"}
+	}
+	return r, ""
+}
+
+// files are the run's policies, below one directory, and its data.
+func (r *run) files(t *testing.T) policy.Files {
+	var paths []string
+	for _, p := range r.policies {
+		err := filepath.WalkDir(filepath.Join(r.dir, p), func(name string, e fs.DirEntry, err error) error {
+			if err == nil && strings.HasSuffix(name, ".rego") {
+				rel, _ := filepath.Rel(r.dir, name)
+				paths = append(paths, rel)
+			}
+			return err
+		})
+		if err != nil {
+			t.Logf("%s: %v", r.name, err)
+		}
+	}
+	return regoIn(t, r.dir, paths, r.data)
+}
+
+func (r *run) check(t *testing.T, counts map[string]int) {
+	files := r.files(t)
+	if len(files) == 0 {
+		counts["no policies"]++
+		return
+	}
+	e, problems := Read(files).Engine()
+	if e == nil {
+		t.Logf("%s: %s: %v; conftest refuses too: %v", r.dir, r.name, problems[0], r.refused)
+		counts["does not compile"]++
+		return
+	}
+	warns, fails := 0, 0
+	for _, input := range r.inputs {
+		for _, object := range objects(t, filepath.Join(r.dir, input)) {
+			v, err := NewEvaluation(created(t, object), policy.CI)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range e.Policies() {
+				if r.namespaces != nil && !slices.ContainsFunc(r.namespaces, func(n string) bool { ok, _ := path.Match(n, p.Name); return ok }) {
+					continue
+				}
+				for _, f := range v.Evaluate(p) {
+					if f.Action == policy.Warn {
+						warns++
+					} else {
+						fails++
+					}
+				}
+			}
+		}
+	}
+	refused := fails > 0 || r.warnFail && warns > 0
+	if why := otherwise[r.name]; why != "" {
+		t.Logf("%s: %d failures; %s", r.name, fails, why)
+		counts["otherwise, and we know why"]++
+		return
+	}
+	if r.status != "" && refused != r.refused || r.fails >= 0 && (fails != r.fails || warns != r.warns) {
+		t.Errorf("%s: %s: %d warnings, %d failures; want %d, %d; refused %v, want %v", r.dir, r.name, warns, fails, r.warns, r.fails, refused, r.refused)
+		return
+	}
+	counts["as expected"]++
 }
