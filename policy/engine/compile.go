@@ -100,10 +100,10 @@ func (u *unit) packages(of map[string]*ast.Module) ([]*Policy, error) {
 				continue
 			}
 			path := m.Package.Path.Append(ast.StringTerm(name))
-			key := strings.TrimPrefix(m.Package.Path.String(), "data.")
+			key := m.Package.Path.String()
 			p := byPackage[key]
 			if p == nil {
-				p = &Policy{Name: key, File: file, Line: m.Package.Loc().Row, unit: u}
+				p = &Policy{Name: dotted(m.Package.Path), File: file, Line: m.Package.Loc().Row, unit: u}
 				byPackage[key] = p
 			}
 			if !slices.ContainsFunc(p.rules, func(have rule) bool { return have.name == name }) {
@@ -122,6 +122,17 @@ func (u *unit) packages(of map[string]*ast.Module) ([]*Policy, error) {
 		out = append(out, p)
 	}
 	return out, nil
+}
+
+// dotted is a package's name as its author has it, though a step may be a word
+// of the language.
+func dotted(pkg ast.Ref) string {
+	var steps []string
+	for _, t := range pkg[1:] {
+		step, _ := t.Value.(ast.String)
+		steps = append(steps, string(step))
+	}
+	return strings.Join(steps, ".")
 }
 
 // all are the policy's rules, and the one that makes exceptions of them.

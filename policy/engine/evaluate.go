@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -281,7 +282,7 @@ func (v *Evaluation) failed(p *Policy, r *rule, action policy.Action, err error)
 	if !errors.As(err, &at) {
 		return f
 	}
-	f.Message = gitindex.Clean(at.Message, 300)
+	f.Message = gitindex.Clean(strings.Join(strings.Fields(at.Message), " "), 300)
 	if at.Location != nil {
 		f.File, f.Line = or(at.Location.File, f.File), at.Location.Row
 	}

@@ -105,32 +105,40 @@ func (p *part) has(ref ast.Ref) bool {
 }
 
 // nearest are the modules that define what a reference names, of those
-// directories that have most of the path to dir in common.
+// directories to which one goes fewest steps up from dir, and then fewest down.
 func (l *linker) nearest(dir string, ref ast.Ref) map[string]*ast.Module {
-	out, best := map[string]*ast.Module{}, -1
+	out, best := map[string]*ast.Module{}, way{up: -1}
 	for file, m := range l.modules {
 		if !defines(m, ref) {
 			continue
 		}
-		near := common(dir, path.Dir(file))
-		if near > best {
-			out, best = map[string]*ast.Module{}, near
-		}
-		if near == best {
+		switch to := between(dir, path.Dir(file)); {
+		case best.up < 0 || to.up < best.up || to.up == best.up && to.down < best.down:
+			out, best = map[string]*ast.Module{file: m}, to
+		case to == best:
 			out[file] = m
 		}
 	}
 	return out
 }
 
-// common counts the steps that two directories share.
-func common(a, b string) int {
-	x, y := strings.Split(a, "/"), strings.Split(b, "/")
+// way is how one goes from a directory to another.
+type way struct{ up, down int }
+
+func between(a, b string) way {
+	x, y := steps(a), steps(b)
 	n := 0
 	for n < len(x) && n < len(y) && x[n] == y[n] {
 		n++
 	}
-	return n
+	return way{up: len(x) - n, down: len(y) - n}
+}
+
+func steps(dir string) []string {
+	if dir == "." {
+		return nil
+	}
+	return strings.Split(dir, "/")
 }
 
 // defines reports whether a module defines the document that a reference leads

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -31,7 +32,7 @@ func (b *Bundle) Tests(ctx context.Context, filter string, limit time.Duration) 
 	lines := cover.New()
 	var out []TestResult
 	for _, p := range b.parts() {
-		if len(p.tests) == 0 {
+		if !p.tested() {
 			continue
 		}
 		results, err := b.testsOf(ctx, p, filter, limit, lines)
@@ -42,6 +43,21 @@ func (b *Bundle) Tests(ctx context.Context, filter string, limit time.Duration) 
 	}
 	report := lines.Report(b.modules)
 	return out, &report, nil
+}
+
+// tested reports whether a part has tests, in whatever file.
+func (p *part) tested() bool {
+	if len(p.tests) > 0 {
+		return true
+	}
+	for _, m := range p.own {
+		for _, r := range m.Rules {
+			if name := ruleName(r); strings.HasPrefix(name, "test_") || strings.HasPrefix(name, "todo_test_") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (b *Bundle) testsOf(ctx context.Context, p *part, filter string, limit time.Duration, lines *cover.Cover) ([]TestResult, error) {
