@@ -69,9 +69,7 @@ type Policy struct {
 	rules []rule
 	// exception is the package's rule of that name, if it has one.
 	exception *rule
-	points    map[policy.Point]policy.Action
-	// concerns narrows what it is asked about; nil is everything.
-	concerns func(*subject) (bool, error)
+	terms     // of the package, or of the constraint; points are of all rules together
 	// judges narrows the operations; nil leaves it to the shape.
 	judges     func(operation string) bool
 	parameters *ast.Term
@@ -86,6 +84,9 @@ type rule struct {
 	title string
 	warns bool
 	query rego.PreparedEvalQuery
+	// titles are those of its definitions, by their place.
+	titles map[string]string
+	terms  // that stand above the rule; points are the package's if there are none
 }
 
 // packages finds the packages of some of a unit's modules that have something to
@@ -107,7 +108,7 @@ func (u *unit) packages(of map[string]*ast.Module) ([]*Policy, error) {
 				byPackage[key] = p
 			}
 			if !slices.ContainsFunc(p.rules, func(have rule) bool { return have.name == name }) {
-				p.rules = append(p.rules, rule{name: name, path: path, file: file, line: r.Loc().Row, warns: strings.HasPrefix(name, "warn")})
+				p.rules = append(p.rules, rule{name: name, path: path, file: file, line: r.Loc().Row, warns: strings.HasPrefix(name, "warn"), titles: map[string]string{}})
 			}
 		}
 	}

@@ -128,7 +128,7 @@ func (t *template) policy(c *gatekeeper.Constraint) (*Policy, error) {
 		return nil, fmt.Errorf("reading the parameters: %w", err)
 	}
 	p := &Policy{Name: c.Kind + "/" + c.Name, File: c.File, Line: c.Line, unit: t.unit, shape: gatekeeperShape, rules: []rule{t.rule},
-		points: map[policy.Point]policy.Action{}, parameters: ast.NewTerm(parameters)}
+		terms: terms{points: map[policy.Point]policy.Action{}}, parameters: ast.NewTerm(parameters)}
 	for own, theirs := range points {
 		if actions := c.Actions(theirs); len(actions) > 0 {
 			var a policy.Action
@@ -151,13 +151,13 @@ func content(operation string) bool { return operation == "CREATE" || operation 
 
 var errNoMatch = errors.New("custom.gitward.match and custom.matchers are as a Gatekeeper constraint's spec.match")
 
-// narrow has a policy asked only about what a match says.
-func (p *Policy) narrow(match []byte) error {
+// narrow has somebody asked only about what a match says.
+func (t *terms) narrow(match []byte) error {
 	c, err := gatekeeper.ReadMatch(match)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNoMatch, err)
 	}
-	p.concerns = func(s *subject) (bool, error) { return c.Matches(s.review()) }
+	t.concerns = func(s *subject) (bool, error) { return c.Matches(s.review()) }
 	return nil
 }
 

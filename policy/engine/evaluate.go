@@ -191,7 +191,7 @@ func (v *Evaluation) hear(p *Policy) []policy.Finding {
 	}
 	var out []policy.Finding
 	for i := range p.rules {
-		out = append(out, v.ask(p, &p.rules[i], in, action)...)
+		out = append(out, v.askOne(p, &p.rules[i], in, action)...)
 	}
 	return v.excuse(p, in, once(out))
 }
@@ -208,6 +208,26 @@ func once(found []policy.Finding) []policy.Finding {
 		}
 	}
 	return out
+}
+
+// askOne asks a rule by its own terms.
+func (v *Evaluation) askOne(p *Policy, r *rule, in ast.Value, action policy.Action) []policy.Finding {
+	if r.points != nil {
+		own, asked := r.points[v.point]
+		if !asked {
+			return nil
+		}
+		action = own
+	}
+	if r.concerns != nil {
+		switch concerned, err := r.concerns(v.subject); {
+		case err != nil:
+			return []policy.Finding{v.failed(p, r, action, err)}
+		case !concerned:
+			return nil
+		}
+	}
+	return v.ask(p, r, in, action)
 }
 
 // put finds what a policy is asked about; nil is nothing.

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 
@@ -69,9 +68,21 @@ func one(f policy.Finding, value any) policy.Finding {
 		f.Message, f.Details = msg, v["details"]
 		f.Fix, _ = v["fix"].(string)
 	default:
-		f.Kind, f.Message = policy.Erred, fmt.Sprintf("it found something, but says it in a %T: want a message, or an object with \"msg\"", v)
+		f.Kind, f.Message = policy.Erred, "it found something, but says it in "+typeName(v)+": want a message, or an object with \"msg\""
 	}
 	return f
+}
+
+func typeName(v any) string {
+	switch v.(type) {
+	case []any:
+		return "a list"
+	case bool:
+		return "true or false"
+	case nil:
+		return "null"
+	}
+	return "a number"
 }
 
 func or(a, b string) string {
@@ -91,6 +102,7 @@ func (v *Evaluation) locate(r *rule, in ast.Value, found []policy.Finding) {
 	for i := range found {
 		if at := o.at[found[i].Message]; at != nil {
 			found[i].File, found[i].Line = at.File, at.Row
+			found[i].Title = or(r.titles[place(at)], found[i].Title)
 		}
 	}
 }
