@@ -53,7 +53,8 @@ func (b *Bundle) constraints() ([]*Policy, []gitindex.Problem) {
 }
 
 func (d *document) problem(err error) gitindex.Problem {
-	return gitindex.Problem{Path: d.file, Line: d.line, Message: gitindex.Clean(err.Error(), 500)}
+	why := strings.TrimPrefix(err.Error(), fmt.Sprintf("reading %s:%d: ", d.file, d.line))
+	return gitindex.Problem{Path: d.file, Line: d.line, Message: gitindex.Clean(why, 500)}
 }
 
 // templates reads and compiles the templates, by the kind of their constraints.

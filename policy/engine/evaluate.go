@@ -27,6 +27,7 @@ var background = context.Background()
 type subject struct {
 	root      ast.Object // the review
 	operation string
+	point     policy.Point
 	shapes    [3]ast.Value
 	about     *gatekeeper.Review
 }
@@ -64,12 +65,21 @@ func (s *subject) at(path ...string) ast.Value {
 	return v
 }
 
-// as is the subject in a shape; nil where there is none: what is deleted has no
-// content, and who writes for conftest or Gatekeeper speaks of content unless he
-// says otherwise.
+// judged reports whether a policy is for the subject's operation: what is deleted
+// has no content, and who writes for conftest or Gatekeeper speaks of content
+// unless he says otherwise. What he says is for admission: of what is there, all
+// templates judge.
+func (s *subject) judged(p *Policy) bool {
+	if p.judges != nil {
+		return s.point != policy.Admission || p.judges(s.operation)
+	}
+	return p.shape == review || content(s.operation)
+}
+
+// as is the subject in a shape; nil if the policy is not to be asked.
 func (s *subject) as(p *Policy) ast.Value {
 	switch {
-	case p.judges != nil && !p.judges(s.operation), p.judges == nil && p.shape != review && !content(s.operation):
+	case !s.judged(p):
 		return nil
 	case p.shape == review:
 		return s.root
@@ -168,6 +178,7 @@ func NewEvaluation(input []byte, point policy.Point) (*Evaluation, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.point = point
 	return &Evaluation{subject: s, point: point}, nil
 }
 

@@ -85,7 +85,7 @@ func (j *judge) Violations(ctx context.Context, e gatekeeper.Evaluation) ([]stri
 	if err != nil {
 		return nil, err
 	}
-	p.points, p.concerns, p.judges = nil, nil, func(string) bool { return true }
+	p.terms = terms{}
 	v, err := NewEvaluation(bytes.Join([][]byte{[]byte(`{"request":`), e.Review, []byte("}")}, nil), policy.CI)
 	if err != nil {
 		return nil, err
