@@ -41,8 +41,24 @@ func (b *Bundle) Tests(ctx context.Context, filter string, limit time.Duration) 
 		}
 		out = append(out, results...)
 	}
-	report := lines.Report(b.modules)
-	return out, &report, nil
+	return out, b.covered(lines), nil
+}
+
+// covered reports what was covered of the modules that are no tests.
+func (b *Bundle) covered(lines *cover.Cover) *cover.Report {
+	all := lines.Report(b.modules)
+	out := &cover.Report{Files: map[string]*cover.FileReport{}}
+	for name, file := range all.Files {
+		if b.modules[name] != nil {
+			out.Files[name] = file
+			out.CoveredLines += file.CoveredLines
+			out.NotCoveredLines += file.NotCoveredLines
+		}
+	}
+	if lines := out.CoveredLines + out.NotCoveredLines; lines > 0 {
+		out.Coverage = 100 * float64(out.CoveredLines) / float64(lines)
+	}
+	return out
 }
 
 // tested reports whether a part has tests, in whatever file.
