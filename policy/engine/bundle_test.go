@@ -4,8 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rogpeppe/go-internal/txtar"
-
 	"github.com/gitward/gitward/policy"
 )
 
@@ -68,18 +66,19 @@ func TestProblems(t *testing.T) {
 // FuzzRead: nobody's files are more than wrong. What compiles is asked.
 func FuzzRead(f *testing.F) {
 	for _, s := range []string{
-		"-- a.rego --\npackage a\n\ndeny contains input.metadata.name if true\n-- data.json --\n{\"a\": {\"b\": 1}}\n-- .manifest --\n{\"rego_version\": 1}\n",
-		"-- a/a.rego --\npackage a\n\ndeny[msg] { msg := data.b[_] }\n-- b/a.rego --\npackage a\n\nexception[[\"x\"]] { true }\n-- a/a_test.rego --\npackage a\n\ntest_a { deny }\n",
-		"-- t.yaml --" + always + "-- c.yaml --\napiVersion: constraints.gatekeeper.sh/v1beta1\nkind: Always\nmetadata: {name: a}\nspec: {match: {kinds: [{kinds: ['*']}]}}\n",
-		"-- a.rego --\n# METADATA\n# custom:\n#   gitward: {action: warn, match: {scope: '*'}}\npackage a\n\ndeny := {\"a\": true} if input.review\n",
-		"-- a/data.yaml --\n- 1\n-- a/b/data.yml --\na: &a [*a]\n",
+		"== a.rego\npackage a\n\ndeny contains input.metadata.name if true\n== data.json\n{\"a\": {\"b\": 1}}\n== .manifest\n{\"rego_version\": 1}\n",
+		"== a/a.rego\npackage a\n\ndeny[msg] { msg := data.b[_] }\n== b/a.rego\npackage a\n\nexception[[\"x\"]] { true }\n== a/a_test.rego\npackage a\n\ntest_a { deny }\n",
+		"-- t.yaml --" + always + "== c.yaml\napiVersion: constraints.gatekeeper.sh/v1beta1\nkind: Always\nmetadata: {name: a}\nspec: {match: {kinds: [{kinds: ['*']}]}}\n",
+		"== a.rego\n# METADATA\n# custom:\n#   gitward: {action: warn, match: {scope: '*'}}\npackage a\n\ndeny := {\"a\": true} if input.review\n",
+		"== a/data.yaml\n- 1\n== a/b/data.yml\na: &a [*a]\n",
 	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		files := policy.Files{}
-		for _, file := range txtar.Parse([]byte(text)).Files {
-			files[file.Name] = file.Data
+		for file := range strings.SplitSeq(text, "== ") {
+			name, data, _ := strings.Cut(file, "\n")
+			files[name] = []byte(data)
 		}
 		b := Read(files)
 		b.Dialect()
