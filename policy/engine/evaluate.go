@@ -325,7 +325,7 @@ func (v *Evaluation) failed(p *Policy, r *rule, action policy.Action, err error)
 
 // run evaluates a rule; nil is undefined.
 func (v *Evaluation) run(r *rule, in ast.Value, more ...rego.EvalOption) (any, error) {
-	options := append(slices.Concat(v.options, more), rego.EvalParsedInput(in))
+	options := append(append(more, rego.EvalParsedInput(in)), v.options...)
 	if v.Budget > 0 {
 		cancel := topdown.NewCancel()
 		defer v.cancelInTime(cancel)()

@@ -66,6 +66,17 @@ func TestClock(t *testing.T) {
 	}
 }
 
+// TestOverrunStands: no exception is for a rule that ran away.
+func TestOverrunStands(t *testing.T) {
+	e := engineOf(t, map[string]string{"runaway.rego": strings.Replace(runaway, "deny contains", "deny_much contains", 1) + "\nexception contains [\"much\"] if true\n"})
+	v := posed(t, []byte(someMap))
+	began := time.Now()
+	v.Budget, v.Clock = 20*time.Millisecond, func() time.Duration { return time.Since(began) }
+	if found := v.Evaluate(e.Policies()[0]); len(found) != 1 || found[0].Kind != policy.Overrun {
+		t.Errorf("%+v", found)
+	}
+}
+
 func TestQuarantinedAndBroken(t *testing.T) {
 	e := engineOf(t, map[string]string{"a.rego": "# METADATA\n# custom:\n#   gitward: {action: warn, points: [admission], match: {kinds: [{apiGroups: [''], kinds: [ConfigMap]}]}}\npackage a\n\ndeny contains \"a\" if true\n"})
 	p := e.Policies()[0]

@@ -79,6 +79,7 @@ func (p *part) tested() bool {
 func (b *Bundle) testsOf(ctx context.Context, p *part, filter string, limit time.Duration, lines *cover.Cover) ([]TestResult, error) {
 	all := p.modules()
 	maps.Copy(all, p.tests)
+	maps.Copy(all, p.fixtures)
 	store := inmem.NewFromObject(b.data)
 	runner := tester.NewRunner().SetStore(store).SetDefaultRegoVersion(b.version).CapturePrintOutput(true).SetTimeout(limit).
 		SetCoverageQueryTracer(lines).Filter(filter).
@@ -95,6 +96,9 @@ func (b *Bundle) testsOf(ctx context.Context, p *part, filter string, limit time
 	}
 	var out []TestResult
 	for r := range results {
+		if r.Location != nil && p.own[r.Location.File] == nil && p.tests[r.Location.File] == nil {
+			continue // it is run where it lies
+		}
 		t := TestResult{Name: r.Package + "." + r.Name, Pass: r.Pass(), Skip: r.Skip, Duration: r.Duration, Output: string(r.Output)}
 		if r.Location != nil {
 			t.File, t.Line = r.Location.File, r.Location.Row

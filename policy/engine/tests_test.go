@@ -104,8 +104,11 @@ func TestTestsApart(t *testing.T) {
 		files[dir+"/p.rego"] = []byte("package p\n\nimport data.lib.l\n\ndeny contains n if {\n\tn := " + n + "\n\tl.big(n)\n}\n")
 		files[dir+"/p_test.rego"] = []byte("package p\n\ntest_" + dir + " if deny == {" + n + "}\n")
 	}
+	// What tests share may lie in another directory, and has tests of its own.
+	files["lib/given_test.rego"] = []byte("package lib.given\n\nfive := 5\n\ntest_five if five == 5\n")
+	files["v1/q_test.rego"] = []byte("package p\n\nimport data.lib.given\n\ntest_given if deny == {given.five}\n")
 	results, _, err := Read(files).Tests(context.Background(), "", time.Second)
-	if err != nil || len(results) != 2 {
+	if err != nil || len(results) != 4 {
 		t.Fatal(results, err)
 	}
 	for _, r := range results {
