@@ -70,8 +70,22 @@ type Record struct {
 	Unit      string            `json:"unit,omitempty"`      // what rendered it
 	Via       string            `json:"via,omitempty"`       // the Origin whose object opened the unit, if another
 	Revisions map[string]string `json:"revisions,omitempty"` // of every Origin asked
-	// PolicyRevision stays empty until policies are read from Git.
-	PolicyRevision string `json:"policyRevision,omitempty"`
+	// Policies are those that found something. What they say of it may hold values
+	// of the object, and is not kept.
+	Policies []PolicyFinding `json:"policies,omitempty"`
+}
+
+// PolicyFinding is a policy that found something, and what followed.
+type PolicyFinding struct {
+	Policy   string `json:"policy"`
+	Rule     string `json:"rule,omitempty"`
+	Kind     string `json:"kind"`   // violation, error, overrun
+	Action   string `json:"action"` // Deny, Warn, Audit: the Gate's, if that is weaker
+	Gate     string `json:"gate"`
+	Origin   string `json:"origin,omitempty"`
+	Revision string `json:"revision,omitempty"` // of the policies
+	File     string `json:"file,omitempty"`
+	Line     int    `json:"line,omitempty"`
 }
 
 // Lines writes one JSON line per decision. It is safe for concurrent use. Its
@@ -139,6 +153,9 @@ func (l *Lines) record(req *gate.Request, d *gate.Decision) Record {
 		until := u.Until.UTC()
 		r.BreakGlass, r.Until = gitindex.Clean(u.Reason, 300), &until
 	}
+	for i := range d.Findings {
+		r.Policies = append(r.Policies, policyFinding(&d.Findings[i]))
+	}
 	r.Owner = req.OwnerKind()
 	r.Paths, r.Level = paths(d), string(d.Level())
 	if m := d.Manifest; m != nil {
@@ -147,6 +164,11 @@ func (l *Lines) record(req *gate.Request, d *gate.Decision) Record {
 		r.Author, r.Signer = m.Commit.Author.String(), m.Commit.Verdict.Signer.String()
 	}
 	return r
+}
+
+func policyFinding(f *gate.Finding) PolicyFinding {
+	return PolicyFinding{Policy: gitindex.Clean(f.Policy, 200), Rule: gitindex.Clean(f.Rule, 100), Kind: string(f.Kind), Action: f.Action.String(), Gate: f.Gate,
+		Origin: f.Origin, Revision: f.Revision, File: gitindex.Clean(f.File, 300), Line: f.Line}
 }
 
 // paths lists what had another reason than Git, and what had none. Paths name

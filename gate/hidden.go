@@ -35,7 +35,7 @@ func hidden(req *Request, object []byte) json.RawMessage {
 	if req.Group != "" || req.Kind != "Secret" {
 		return object
 	}
-	o, err := decodeState(object)
+	o, err := decodeObject(object)
 	if err != nil || o == nil {
 		return json.RawMessage("null")
 	}

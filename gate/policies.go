@@ -95,7 +95,7 @@ func (d *Decision) found(req *Request, r *Rule, f policy.Finding) {
 		}
 		return
 	}
-	d.Gate, d.Action, d.Refusal = r.Name, Deny, policyRefusal(req, f)
+	d.Gate, d.Action, d.Reason, d.Refusal = r.Name, Deny, "", policyRefusal(req, f)
 }
 
 // Finding is a policy's, with what follows from it.
@@ -121,7 +121,7 @@ func (d Decision) ungoverned(req *Request, r *Rule, err error) Decision {
 	if d.Refusal != nil && d.Action <= r.Action {
 		return d
 	}
-	d.Gate, d.Action = r.Name, r.Action
+	d.Gate, d.Action, d.Reason = r.Name, r.Action, ""
 	d.Refusal = &Refusal{Kind: PolicyNotReady, Head: cutRunes(req.What()+" cannot be put to the policies: "+gitindex.Clean(err.Error(), 120), maxHead),
 		Do: "if it stays, kubectl get gate " + r.Name + " -o yaml says which policies are not in force, and why"}
 	return d
@@ -177,7 +177,7 @@ func (g *Gate) inputOf(view *View, req *Request, d *Decision) *policy.Input {
 			UserInfo: policy.User{Username: req.User.Name, UID: req.User.UID, Groups: req.User.Groups, Extra: req.User.Extra},
 			Object:   hidden(req, req.Object), OldObject: hidden(req, req.OldObject)},
 		Namespace: homeOf(view, req), Reason: string(d.Reason)}
-	if m := d.Manifest; m != nil {
+	if m := d.Manifest; m != nil && d.Refusal == nil { // of what differs from Git, Git says nothing
 		in.Provenance = provenanceOf(m, d)
 	}
 	if d.Root.Name != "" {

@@ -3,6 +3,8 @@ package gate
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -19,6 +21,7 @@ import (
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/canonical"
 	"github.com/gitward/gitward/gitindex/render"
+	"github.com/gitward/gitward/policy"
 )
 
 var update = flag.Bool("update", false, "rewrite the endings of the stories")
@@ -36,13 +39,65 @@ var storyNow = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 //	-- gate --                    namespaces, origins' namespaces, lag, action, author, rules
 //	-- live --                    an object that is in the cluster, with its uid
 //	-- owed --                    an object that break-glass is open for, and until when
+//	-- policies --                what the Gate's policies find, or the error of asking
 //	-- old --, -- object --       the two states; an API server's defaults are added
 //	-- request --                 operation, subresource, user and so on
 //	-- want --
 type story struct {
-	view   *View
-	req    *Request
-	ledger Ledger
+	view     *View
+	req      *Request
+	ledger   Ledger
+	policies *storyPolicies
+}
+
+// storyPolicies are policies that find what the story says, and keep what they
+// are asked.
+type storyPolicies struct {
+	Findings []policy.Finding
+	Error    string
+	asked    *policy.Input
+}
+
+func (p *storyPolicies) Ask(_ context.Context, gate string, point policy.Point, input []byte) ([]policy.Finding, error) {
+	if gate != "default" || point != policy.Admission {
+		return nil, fmt.Errorf("asked for %s at %s", gate, point)
+	}
+	if strings.Contains(string(input), "hunter2") || strings.Contains(string(input), "aHVudGVyMg") {
+		return nil, errors.New("the input tells a secret")
+	}
+	p.asked = &policy.Input{}
+	d := json.NewDecoder(bytes.NewReader(input))
+	d.DisallowUnknownFields()
+	if err := d.Decode(p.asked); err != nil {
+		return nil, err
+	}
+	if p.Error != "" {
+		return nil, errors.New(p.Error)
+	}
+	return p.Findings, nil
+}
+
+// told is what the policies were told, in short.
+func (p *storyPolicies) told() string {
+	if p.asked == nil {
+		return "asked: nothing\n"
+	}
+	in := p.asked
+	var b strings.Builder
+	fmt.Fprintf(&b, "asked: %s of %s %s/%s by %s, reason %q", in.Request.Operation, in.Request.Kind.Kind, in.Request.Namespace, in.Request.Name, in.Request.UserInfo.Username, in.Reason)
+	if v := in.Provenance; v != nil {
+		fmt.Fprintf(&b, ", from %.7s %s:%d by %s, %s, signed %v", v.Commit, v.Path, v.Line, v.Author.Email, v.Level, v.Signers)
+	}
+	if in.Derived != nil {
+		fmt.Fprintf(&b, ", derived from %s %s", in.Derived.Kind, in.Derived.Name)
+	}
+	if in.Namespace != nil {
+		fmt.Fprintf(&b, ", in a namespace with %v", in.Namespace.Labels)
+	}
+	for _, c := range in.Changes {
+		fmt.Fprintf(&b, ", %s: %s", c.Reason, c.Path)
+	}
+	return b.String() + "\n"
 }
 
 type storyGate struct {
@@ -185,6 +240,15 @@ func ending(ctx context.Context, g *Gate, s *story, d *Decision) string {
 			fmt.Fprintf(&b, "stamp: %s=%s\n", k, stamps[k])
 		}
 	}
+	if s.policies != nil {
+		b.WriteString(s.policies.told())
+	}
+	for _, f := range d.Findings {
+		fmt.Fprintf(&b, "finding: %s %s\n", f.Policy, f.Action)
+	}
+	for _, w := range d.Warnings() {
+		fmt.Fprintf(&b, "warning: %s\n", w)
+	}
 	if d.Refusal != nil {
 		fmt.Fprintf(&b, "refusal: %s transient=%v\n%s\n", d.Refusal.Kind, d.Refusal.Kind.Transient(), d.Message())
 	}
@@ -226,6 +290,7 @@ func readStory(t *testing.T, a *txtar.Archive) *story {
 	live, ledger := newMemory(), owed{}
 	var lives [][]byte
 	var units []storyUnit
+	var policies *storyPolicies
 	for _, f := range a.Files {
 		switch f.Name {
 		case "crd":
@@ -248,6 +313,9 @@ func readStory(t *testing.T, a *txtar.Archive) *story {
 			old = releaseSecret(t, f.Data)
 		case "live":
 			lives = append(lives, toJSON(t, f.Data))
+		case "policies":
+			policies = &storyPolicies{}
+			strict(t, f.Data, policies)
 		case "owed":
 			var u Use
 			strict(t, f.Data, &u)
@@ -283,9 +351,10 @@ func readStory(t *testing.T, a *txtar.Archive) *story {
 		rule.BreakGlass = &BreakGlass{Groups: b.Groups, Max: duration(t, b.Max), Reason: b.Reason}
 	}
 	rule.Action = map[string]Action{"": Deny, "Deny": Deny, "Warn": Warn, "Audit": Audit}[config.Action]
+	rule.Policed = policies != nil
 	return &story{
-		view: &View{Index: gitindex.Index{"platform": snap}, Schemas: schemas, Rules: []Rule{rule}, Live: live},
-		req:  storyReq(t, sr, object, old), ledger: ledger,
+		view: &View{Index: gitindex.Index{"platform": snap}, Schemas: schemas, Rules: []Rule{rule}, Live: live, Policies: policies},
+		req:  storyReq(t, sr, object, old), ledger: ledger, policies: policies,
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/gitward/gitward/gate"
+	"github.com/gitward/gitward/gitindex"
 )
 
 // MaxBody is the largest review that is read: two objects of the API server's 3
@@ -201,6 +203,9 @@ func auditAnnotations(d *gate.Decision) map[string]string {
 	if level := d.Level(); level != "" {
 		a["level"] = string(level)
 	}
+	if names := policyNames(d); names != "" {
+		a["policies"] = names
+	}
 	if m := d.Manifest; m != nil {
 		a["origin"], a["commit"], a["path"] = m.Origin, m.Commit.ID, m.Path
 		a["author"] = m.Commit.Author.String()
@@ -209,6 +214,20 @@ func auditAnnotations(d *gate.Decision) map[string]string {
 		}
 	}
 	return a
+}
+
+// policyNames are the policies that found something, and what follows.
+func policyNames(d *gate.Decision) string {
+	var out []string
+	for _, f := range d.Findings {
+		out = append(out, gitindex.Clean(f.Policy, 100)+"="+strings.ToLower(f.Action.String()))
+	}
+	slices.Sort(out)
+	out = slices.Compact(out)
+	if more := len(out) - 20; more > 0 {
+		out = append(out[:20], fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(out, " ")
 }
 
 // patience is the time the API server grants, less what the way back takes.

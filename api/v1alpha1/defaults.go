@@ -54,6 +54,9 @@ func (g *Gate) SetDefaults() {
 		if p.Action == "" {
 			p.Action = ActionDeny
 		}
+		if p.NewDenials == nil {
+			p.NewDenials = new(int32(20))
+		}
 	}
 	if b := g.Spec.BreakGlass; b != nil {
 		if b.MaxDuration == nil {

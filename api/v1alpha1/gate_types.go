@@ -389,6 +389,14 @@ type PolicyRef struct {
 	// +kubebuilder:default="."
 	// +optional
 	Path string `json:"path,omitempty"`
+	// NewDenials is how many in a hundred of the last requests that the policies in
+	// force let pass may be denied by a new state of them; one that denies more is
+	// not put into force. Default 20; 100 bears with everything.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	// +kubebuilder:default=20
+	// +optional
+	NewDenials *int32 `json:"newDenials,omitempty"`
 	// Action is the strictest that may follow from a finding here: Audit and Warn
 	// let one try policies out. Default Deny, which leaves it to each policy.
 	// +kubebuilder:default=Deny

@@ -86,6 +86,7 @@ func scenes(o demoOptions) []scene {
 		{3, "What Git declares comes in", time.Minute, (*demo).admit},
 		{4, "What Git does not declare stays out", time.Minute, (*demo).goAround},
 		{5, "A commit counts only with a trusted signature", time.Minute, (*demo).stranger},
+		{6, "A policy in Git has its say too", time.Minute, (*demo).breakPolicy},
 	}
 	if !o.noCluster {
 		all = append(all, scene{7, "What Kubernetes makes of it goes on", 2 * time.Minute, (*demo).live},

@@ -105,6 +105,26 @@ func (d *demo) stranger(ctx context.Context) error {
 	return d.stillRuns(ctx, goodImage)
 }
 
+// breakPolicy is scene 6: signed, and still against a policy that is in Git.
+func (d *demo) breakPolicy(ctx context.Context) error {
+	d.screen.command(dev, "cat "+policyFile)
+	d.screen.answer(strings.TrimSpace(policyRego))
+	if err := d.commit("ben", gitserver.CommitOptions{Message: "web: always the latest",
+		Files: map[string]string{webFile: webYAML(latestImage)}}, d.stage.ben); err != nil {
+		return err
+	}
+	a := d.door.apply(ctx, webYAML(latestImage), false)
+	if err := d.show(flux, applyCommand+webFile, a, `breaks policy "images"`, policyFile, "name a version"); err != nil {
+		return err
+	}
+	d.verdict(a, "Ben is trusted, and Git declares it. Ada's policy, signed like everything else, is against it.")
+	if err := d.commit("ben", gitserver.CommitOptions{Message: "web: 1.8.2 again",
+		Files: map[string]string{webFile: webYAML(goodImage)}}, d.stage.ben); err != nil {
+		return err
+	}
+	return d.stillRuns(ctx, goodImage)
+}
+
 // stillRuns shows that nothing of all this came through.
 func (d *demo) stillRuns(ctx context.Context, want string) error {
 	image, err := d.door.image(ctx)

@@ -15,6 +15,7 @@ const (
 	namespaceFile = "apps/namespace.yaml"
 	webFile       = "apps/web.yaml"
 	bannerFile    = "apps/banner.yaml"
+	policyFile    = "policies/images.rego"
 
 	namespaceYAML = `apiVersion: v1
 kind: Namespace
@@ -28,8 +29,20 @@ data:
   text: "Everything must go!"
 `
 
+	policyRego = `package images
+
+# METADATA
+# title: Images have a version
+deny contains {"msg": msg, "fix": "name a version"} if {
+	some container in input.request.object.spec.template.spec.containers
+	endswith(container.image, ":latest")
+	msg := sprintf("container %q has image %s", [container.name, container.image])
+}
+`
+
 	firstImage    = "registry.shop.example/web:1.8.1"
 	goodImage     = "registry.shop.example/web:1.8.2"
+	latestImage   = "registry.shop.example/web:latest"
 	hotfixImage   = "registry.shop.example/web:1.8.3-hotfix"
 	strangerImage = "registry.evil.example/web:1.8.2"
 )
@@ -91,7 +104,7 @@ func (d *demo) createRepository(ctx context.Context) error {
 		d.screen.answer(fmt.Sprintf("%-8s signs with %-8s %-52s %s", row[0], row[1], row[2], row[3]))
 	}
 	if err := d.commit("ada", gitserver.CommitOptions{Message: "shop: a web shop",
-		Files: map[string]string{namespaceFile: namespaceYAML, webFile: webYAML(firstImage)}}, s.ada); err != nil {
+		Files: map[string]string{namespaceFile: namespaceYAML, webFile: webYAML(firstImage), policyFile: policyRego}}, s.ada); err != nil {
 		return err
 	}
 	if err := d.commit("ben", gitserver.CommitOptions{Message: "web: 1.8.2",
@@ -161,6 +174,7 @@ spec:
   action: Deny
   match: {namespaces: [shop]}
   origins: [{name: platform}]
+  policies: [{origin: platform, path: policies}]   # Rego, from the same commits
   breakGlass: {groups: [sre], reasonPattern: "INC-[0-9]+ .+", maxDuration: 2h}
 `,
 	}

@@ -42,6 +42,17 @@ func rendererMemory() int {
 	return int(min(max(c/100*35, least), most))
 }
 
+// policyMemory is what a child that evaluates policies may use: a fifth of the
+// cgroup's limit, within bounds. There are two.
+func policyMemory() int {
+	const least, most = 160 << 20, 512 << 20
+	c := ownCgroupLimit()
+	if c == 0 {
+		return most
+	}
+	return int(min(max(c/5, least), most))
+}
+
 func ownCgroupLimit() int64 { return cgroupLimit("/proc/self/cgroup", "/sys/fs/cgroup") }
 
 // cgroupLimit finds the smallest memory limit on the way to the process's cgroup,

@@ -19,7 +19,9 @@ import (
 const courtWord = "evaluate-policies"
 
 // court says how the children that evaluate policies are started.
-func court() worker.Config { return worker.Config{Command: []string{ownProgram(), courtWord}} }
+func court() worker.Config {
+	return worker.Config{Command: []string{ownProgram(), courtWord}, Memory: policyMemory()}
+}
 
 // courtCommand is a child of serve and of the commands that decide: see
 // policy/worker.
@@ -40,7 +42,7 @@ func courtCommand() *cobra.Command {
 }
 
 func (p *process) policyController() *policies.Controller {
-	c := &policies.Controller{Trees: p.hub, Worker: court(), Log: p.log}
+	c := &policies.Controller{Trees: p.hub, Worker: court(), Log: p.log, Inventory: p.inventory}
 	if p.stateDir != "" {
 		c.Dir = filepath.Join(p.stateDir, "policies")
 	}
@@ -52,7 +54,10 @@ func policyUses(gates []v1alpha1.Gate) map[string][]policies.Use {
 	out := map[string][]policies.Use{}
 	for i := range gates {
 		for _, r := range gates[i].Spec.Policies {
-			u := policies.Use{Place: policies.Place{Origin: r.Origin, Path: r.Path}}
+			u := policies.Use{Place: policies.Place{Origin: r.Origin, Path: r.Path}, NewDenials: 100}
+			if r.NewDenials != nil {
+				u.NewDenials = int(*r.NewDenials)
+			}
 			switch r.Action {
 			case v1alpha1.ActionWarn:
 				u.Action = policy.Warn

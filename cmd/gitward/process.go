@@ -215,6 +215,9 @@ func (p *process) ready() error {
 			return err
 		}
 	}
+	if err := p.policies.Ready(); err != nil {
+		return err
+	}
 	for _, r := range v.Rules {
 		for _, o := range r.Origins {
 			s := v.Index[o.Origin]

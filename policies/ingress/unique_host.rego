@@ -19,6 +19,7 @@
 #   severity: high
 #   gitward:
 #     action: deny
+#     inventory: [Ingress]
 #     match:
 #       kinds:
 #         - {apiGroups: ["networking.k8s.io"], kinds: [Ingress]}

@@ -8,36 +8,24 @@ judged if not spared
 # spared: an emergency, on an object that Git declares.
 spared if input.provenance.level == "exempt"
 
-# The deletion of what Git does not declare (any more): no commit stands behind what
-# is not there.
+# What nobody can commit: the deletion of what Git does not declare, what a controller
+# or an autoscaler sets of an object that it does not declare, what the Gate's rules let
+# somebody do, an emergency.
 spared if {
 	not input.provenance
-	input.request.operation == "DELETE"
+	input.reason in {"BreakGlass", "Controller", "Live", "NotDeclared", "Rule", "Server", "Stamp"}
 }
 
-# An autoscaler, within the bounds that the Gate holds it to.
-spared if {
-	not input.provenance
-	input.request.subResource == "scale"
-}
+# voices are the signatures that vouch for what the commit brings in: its own, and of a
+# merge those of the merged commits that have the very same.
+voices := array.concat(own, merged)
 
-# What a controller changes of an object that Git does not declare. There all changes
-# are listed, for none has Git for a reason.
-spared if {
-	not input.provenance
-	input.request.operation == "UPDATE"
-	count(input.changes) > 0
-	automatic
-}
+own := [signer | some signer in input.provenance.signers]
 
-automatic if {
-	every change in input.changes {
-		change.reason in {"Controller", "Live", "Platform", "Rule", "Server", "Stamp"}
-	}
-}
+merged := [signer | some commit in input.provenance.merged; some signer in commit.signers]
 
 # signers are people: two keys of one name are one.
-signers := {person(signer) | some signer in input.provenance.signers}
+signers := {person(signer) | some signer in voices}
 
 person(signer) := lower(signer.name) if signer.name != ""
 

@@ -14,15 +14,16 @@ test_spares_what_git_cannot_answer_for if {
 	not change.judged with input as fixture.deletion
 }
 
-test_spares_autoscalers_and_controllers if {
-	not change.judged with input as object.union(fixture.unknown, {"request": {"subResource": "scale"}})
-	not change.judged with input as object.union(fixture.unknown, {"changes": [{"path": "metadata.annotations", "reason": "Controller"}]})
+test_spares_autoscalers_controllers_and_emergencies if {
+	every reason in ["BreakGlass", "Controller", "Rule"] {
+		not change.judged with input as object.union(fixture.unknown, {"reason": reason})
+	}
 }
 
 test_judges_others_without_provenance if {
-	change.judged with input as object.union(fixture.unknown, {"changes": []})
-	change.judged with input as object.union(fixture.unknown, {"changes": [{"path": "metadata.annotations", "reason": "Controller"}, {"path": "spec.replicas", "reason": "Hole"}]})
-	change.judged with input as object.union(fixture.unknown, {"request": {"operation": "CREATE"}, "changes": [{"path": "metadata.annotations", "reason": "Controller"}]})
+	every reason in ["", "Git", "Derived", "Hole"] {
+		change.judged with input as object.union(fixture.unknown, {"reason": reason})
+	}
 	change.judged with input as object.union(fixture.unknown, {"request": {"operation": "CONNECT", "subResource": "exec"}})
 }
 

@@ -34,4 +34,4 @@ signed(signers) := object.union(unknown, {"provenance": object.union(update.prov
 
 exempt := object.union(unknown, {"provenance": {"level": "exempt"}})
 
-deletion := object.union(unknown, {"request": {"operation": "DELETE"}})
+deletion := object.union(unknown, {"request": {"operation": "DELETE"}, "reason": "NotDeclared"})

@@ -63,7 +63,9 @@ by_itself if {
 	input.request.operation == "UPDATE"
 	strings.any_prefix_match(input.request.userInfo.username, ["system:serviceaccount:kube-system:", "system:kube-", "system:node:"])
 	count(input.changes) > 0
-	change.automatic
+	every field in input.changes {
+		field.reason in {"Controller", "Live", "Platform", "Rule", "Server", "Stamp"}
+	}
 }
 
 content(state) := {field: value | some field, value in state; not field in {"metadata", "status"}}

@@ -2,8 +2,9 @@
 # title: Nobody approves their own change
 # description: |
 #   Somebody other than the author signs a commit: the reviewer who squashes, rebases or
-#   applies it. A merge commit is its merger's own, and does not say whose work it brings
-#   in, so that it proves nothing here; only those listed may sign one.
+#   applies it, or who merges a signed commit as it is. A merge of what nobody trusted has
+#   signed, or one that mends something on the way, does not say whose work it brings in;
+#   only those listed may sign one.
 #
 #   It proves that a key signed that is not trusted as the author whom the commit claims. The
 #   claim is free text: a signer who puts another name there is not found out by this. Where
@@ -27,27 +28,38 @@ import data.gitward.provenance.change
 
 deny contains {"msg": msg, "fix": fix} if {
 	change.judged
-	not merge
+	not blind
 	count(others) == 0
 	msg := sprintf("commit %s is signed by nobody but its author", [change.commit])
-	fix := "have the reviewer squash or rebase it, and sign that with their own key"
+	fix := "have the reviewer merge, squash or rebase it, and sign that with their own key"
 }
 
 deny contains {"msg": msg, "fix": fix} if {
 	change.judged
-	merge
+	blind
 	count([signer | some signer in input.provenance.signers; change.listed(signer, mergers)]) == 0
 	msg := sprintf("commit %s is a merge: it does not say whose changes its signer approves", [change.commit])
-	fix := "squash or rebase instead of merging, or list the forge's key in parameter provenance.mergers"
+	fix := "sign the commits of the branch and merge them as they are, or list the forge's key in parameter provenance.mergers"
 }
 
-merge if input.provenance.parents[1]
+# blind is a merge that does not tell whose work it brings in.
+blind if {
+	input.provenance.parents[1]
+	count(change.merged) == 0
+}
+
+# work is whose it is: who is claimed to have written it, and who signed the branch.
+work contains lower(input.provenance.author.email) if count(change.merged) == 0
+
+work contains lower(commit.author.email) if some commit in input.provenance.merged
+
+signed_branch := {change.person(signer) | some signer in change.merged}
 
 others := [signer |
 	some signer in input.provenance.signers
 	contains(signer.name, "@")
-	author := lower(input.provenance.author.email)
-	not contains(lower(signer.name), author)
+	not change.person(signer) in signed_branch
+	count({author | some author in work; contains(lower(signer.name), author)}) == 0
 ]
 
 default mergers := []

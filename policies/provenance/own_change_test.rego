@@ -8,7 +8,7 @@ merge(signers) := object.union(fixture.signed(signers), {"provenance": {"parents
 test_denies_the_authors_own_signature if {
 	own_change.deny == {{
 		"msg": "commit 4f2a91c is signed by nobody but its author",
-		"fix": "have the reviewer squash or rebase it, and sign that with their own key",
+		"fix": "have the reviewer merge, squash or rebase it, and sign that with their own key",
 	}} with input as fixture.update
 }
 
@@ -29,7 +29,7 @@ test_denies_what_nothing_in_git_stands_behind if {
 test_denies_a_merge if {
 	own_change.deny == {{
 		"msg": "commit 4f2a91c is a merge: it does not say whose changes its signer approves",
-		"fix": "squash or rebase instead of merging, or list the forge's key in parameter provenance.mergers",
+		"fix": "sign the commits of the branch and merge them as they are, or list the forge's key in parameter provenance.mergers",
 	}} with input as merge([fixture.bob])
 }
 
@@ -45,4 +45,22 @@ test_allows_a_merge_by_those_listed if {
 
 test_allows_what_git_cannot_answer_for if {
 	own_change.deny == set() with input as fixture.exempt
+}
+
+# merging brings in a commit that its author has signed.
+merging(signers, author, branch) := object.union(merge(signers), {"provenance": {"author": {"email": "ada@example.org"}, "merged": [{
+	"commit": "8c1e002",
+	"author": {"name": "somebody", "email": author},
+	"signers": branch,
+}]}})
+
+test_allows_a_merge_of_what_somebody_else_signed if {
+	own_change.deny == set() with input as merging([fixture.bob], "ada@example.org", [fixture.ada])
+	own_change.deny == set() with input as merging([fixture.ada], "bob@example.org", [fixture.bob])
+}
+
+test_denies_a_merge_of_ones_own if {
+	count(own_change.deny) == 1 with input as merging([fixture.ada], "ada@example.org", [fixture.ada])
+	count(own_change.deny) == 1 with input as merging([fixture.ada], "ada@example.org", [fixture.bob])
+	count(own_change.deny) == 1 with input as merging([fixture.bob], "ada@example.org", [fixture.bob])
 }

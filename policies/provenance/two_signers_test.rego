@@ -6,7 +6,7 @@ import data.gitward.provenance.two_signers
 test_denies_one if {
 	two_signers.deny == {{
 		"msg": "commit 4f2a91c is signed by 1 of the 2 people that production needs",
-		"fix": "have 1 more sign it",
+		"fix": "have 1 more sign it: its author the branch, and the reviewer the merge commit (git merge --no-ff -S)",
 	}} with input as fixture.update
 }
 
@@ -17,14 +17,14 @@ test_denies_two_keys_of_one if {
 test_denies_what_nothing_in_git_stands_behind if {
 	two_signers.deny == {{
 		"msg": "commit of nobody is signed by 0 of the 2 people that production needs",
-		"fix": "have 2 more sign it",
+		"fix": "have 2 more sign it: its author the branch, and the reviewer the merge commit (git merge --no-ff -S)",
 	}} with input as fixture.unknown
 }
 
 test_denies_by_name_and_number if {
 	two_signers.deny == {{
 		"msg": "commit 4f2a91c is signed by 2 of the 3 people that production needs",
-		"fix": "have 1 more sign it",
+		"fix": "have 1 more sign it: its author the branch, and the reviewer the merge commit (git merge --no-ff -S)",
 	}} with input as fixture.signed([fixture.ada, fixture.bob])
 		with data.parameters.provenance as {"production": {"namespaces": ["shop"], "labels": {}}, "signers": 3}
 }
@@ -58,4 +58,14 @@ test_allows_one_elsewhere if {
 test_allows_what_git_cannot_answer_for if {
 	two_signers.deny == set() with input as fixture.exempt
 	two_signers.deny == set() with input as fixture.deletion
+}
+
+test_allows_a_merge_that_both_signed if {
+	merged := object.union(fixture.signed([fixture.bob]), {"provenance": {"merged": [{"commit": "8c1e002", "signers": [fixture.ada]}]}})
+	two_signers.deny == set() with input as merged
+}
+
+test_denies_a_merge_that_one_signed_twice if {
+	merged := object.union(fixture.signed([fixture.ada]), {"provenance": {"merged": [{"commit": "8c1e002", "signers": [fixture.ada]}]}})
+	count(two_signers.deny) == 1 with input as merged
 }

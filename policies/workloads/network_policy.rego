@@ -19,6 +19,7 @@
 #   severity: medium
 #   gitward:
 #     action: warn
+#     inventory: [NetworkPolicy]
 #     match:
 #       kinds:
 #         - {apiGroups: [""], kinds: [Pod, PodTemplate, ReplicationController]}

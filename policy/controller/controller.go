@@ -16,6 +16,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/policy"
@@ -33,6 +34,9 @@ func (p Place) String() string { return p.Origin + ":" + p.Path }
 type Use struct {
 	Place
 	Action policy.Action
+	// NewDenials is how many in a hundred of the last requests that the policies in
+	// force let pass a new state may deny.
+	NewDenials int
 }
 
 // Trees gives the trusted trees of Origins: gitindex/controller's Hub does.
@@ -48,6 +52,9 @@ type Controller struct {
 	// Dir keeps what is in force over a restart; empty keeps nothing.
 	Dir string
 	Log *slog.Logger
+	// Inventory gives all objects of some kinds that Git declares, as JSON of
+	// Gatekeeper's data.inventory; "*" is any kind. It may be nil.
+	Inventory func(kinds []string) []byte
 	// Changed is called when the state of any policies is another; it may be nil.
 	Changed func()
 
@@ -57,8 +64,23 @@ type Controller struct {
 	mu     sync.Mutex
 	wanted map[string][]Use // by Gate
 	states map[Place]*state
+	recent map[string]*recent // by Gate
+	// reading are the places that are being read, and where what is read comes.
+	reading map[Place]*reading
 
 	court atomic.Pointer[court]
+
+	// looks counts the calls of Look: Git may have become another by each.
+	looks atomic.Int64
+	stock stock
+}
+
+// stock is the inventory that a panel has.
+type stock struct {
+	mu     sync.Mutex
+	panel  *worker.Panel
+	digest [32]byte
+	looks  int64 // at which it was good
 }
 
 // state is what is known of one place.
@@ -83,12 +105,13 @@ type version struct {
 type court struct {
 	panel *worker.Panel
 	at    map[Place]int
+	kinds []string // of which the policies want an inventory
 }
 
 func (c *Controller) begin() {
 	c.once.Do(func() {
 		c.wake = make(chan struct{}, 1)
-		c.states = map[Place]*state{}
+		c.states, c.recent, c.reading = map[Place]*state{}, map[string]*recent{}, map[Place]*reading{}
 	})
 }
 
@@ -105,6 +128,7 @@ func (c *Controller) Want(gates map[string][]Use) {
 // once.
 func (c *Controller) Look() {
 	c.begin()
+	c.looks.Add(1)
 	select {
 	case c.wake <- struct{}{}:
 	default:
@@ -143,6 +167,9 @@ func (c *Controller) Sync(ctx context.Context) {
 	}
 	if changed {
 		c.convene(places)
+	}
+	if court := c.court.Load(); court != nil {
+		c.restock(court)
 	}
 	if changed && c.Changed != nil {
 		c.Changed()
@@ -186,12 +213,16 @@ func (c *Controller) drop(places []Place) (changed bool) {
 // files.
 func (c *Controller) follow(place Place) (changed bool) {
 	s := c.state(place)
-	files, revision, err := c.read(place)
-	if err != nil {
+	read := c.read(place)
+	if read == nil {
+		return false
+	}
+	if read.err != nil {
 		return c.note(place, func(s *state) {
-			s.problems = []gitindex.Problem{{Path: place.Path, Message: gitindex.Clean(err.Error(), 300)}}
+			s.problems = []gitindex.Problem{{Path: place.Path, Message: gitindex.Clean(read.err.Error(), 300)}}
 		})
 	}
+	files, revision := read.files, read.revision
 	v := &version{Digest: digest(files), Files: files}
 	switch {
 	case s.active != nil && s.active.Digest == v.Digest:
@@ -241,25 +272,81 @@ func (c *Controller) note(place Place, change func(*state)) bool {
 	return before.revision != s.revision || before.refusedAt != s.refusedAt || len(before.problems) != len(s.problems) || c.court.Load() == nil
 }
 
-func (c *Controller) read(place Place) (policy.Files, string, error) {
-	var files policy.Files
-	var at string
-	err := c.Trees.Read(place.Origin, func(tree fs.FS, revision string) error {
-		at = revision
-		if _, err := fs.Stat(tree, place.Path); errors.Is(err, fs.ErrNotExist) {
+// tree is what was read of a place.
+type tree struct {
+	files    policy.Files
+	revision string
+	err      error
+}
+
+// atOnce is how long a reading may take: longer takes an Origin that is being
+// fetched, and its policies have time.
+const atOnce = 5 * time.Second
+
+// reading is one that is going on.
+type reading struct {
+	done chan *tree
+	late atomic.Bool // nobody waits for it any more
+}
+
+// read reads a place; nil means that it is not to be had now. When it is, the
+// controller looks again: one Origin's slow repository delays no other's policies.
+func (c *Controller) read(place Place) *tree {
+	c.mu.Lock()
+	r := c.reading[place]
+	if r == nil {
+		r = &reading{done: make(chan *tree, 1)}
+		c.reading[place] = r
+		go func() {
+			r.done <- c.readTree(place)
+			if r.late.Load() {
+				c.Look()
+			}
+		}()
+	}
+	c.mu.Unlock()
+	t := r.wait()
+	if t != nil {
+		c.mu.Lock()
+		delete(c.reading, place)
+		c.mu.Unlock()
+	}
+	return t
+}
+
+func (r *reading) wait() *tree {
+	select {
+	case t := <-r.done:
+		return t
+	case <-time.After(atOnce):
+	}
+	r.late.Store(true)
+	select {
+	case t := <-r.done:
+		return t
+	default:
+		return nil
+	}
+}
+
+func (c *Controller) readTree(place Place) *tree {
+	t := &tree{}
+	t.err = c.Trees.Read(place.Origin, func(fsys fs.FS, revision string) error {
+		t.revision = revision
+		if _, err := fs.Stat(fsys, place.Path); errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
-		sub, err := fs.Sub(tree, place.Path)
+		sub, err := fs.Sub(fsys, place.Path)
 		if err != nil {
 			return err
 		}
-		files, err = policy.Collect(sub)
+		t.files, err = policy.Collect(sub)
 		return err
 	})
-	if err == nil && len(files) == 0 {
-		err = errors.New("there are no policies here")
+	if t.err == nil && len(t.files) == 0 {
+		t.err = errors.New("there are no policies here")
 	}
-	return files, at, err
+	return t
 }
 
 func digest(files policy.Files) string {
@@ -288,13 +375,15 @@ func (c *Controller) convene(places []Place) {
 		return
 	}
 	if len(bundles) > 0 {
-		panel, err := worker.Start(c.Worker, bundles)
+		config := c.Worker
+		config.Patience = time.Minute + time.Duration(len(bundles))*2*longest
+		panel, err := worker.Start(config, bundles)
 		if err != nil {
 			// Each has compiled alone; the ones before stay.
 			c.Log.Error("the policies could not be put into force together", "error", err)
 			return
 		}
-		next.panel = panel
+		next.panel, next.kinds = panel, panel.Kinds()
 		c.mu.Lock()
 		for place, i := range next.at {
 			if s := c.states[place]; s != nil {
@@ -306,6 +395,28 @@ func (c *Controller) convene(places []Place) {
 	if before := c.court.Swap(next); before != nil && before.panel != nil {
 		go before.panel.Close()
 	}
+}
+
+// restock gives the policies what Git declares now, of the kinds that they want,
+// if that may be another than before. A request that follows the index at once
+// may be the first to need it.
+func (c *Controller) restock(court *court) {
+	if court.panel == nil || c.Inventory == nil || len(court.kinds) == 0 {
+		return
+	}
+	now := c.looks.Load()
+	s := &c.stock
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.panel == court.panel && s.looks >= now {
+		return
+	}
+	text := c.Inventory(court.kinds)
+	if sum := sha256.Sum256(text); s.panel != court.panel || sum != s.digest {
+		s.digest, s.panel = sum, court.panel
+		court.panel.Stock(text)
+	}
+	s.looks = now
 }
 
 // same reports whether a court has just these bundles.
@@ -328,6 +439,7 @@ func (c *Controller) Ask(ctx context.Context, gate string, point policy.Point, i
 		for _, u := range uses {
 			q.Bundles = append(q.Bundles, court.at[u.Place])
 		}
+		c.restock(court)
 		found, err := court.panel.Ask(ctx, q)
 		if errors.Is(err, worker.ErrReplaced) && c.court.Load() != court {
 			continue
@@ -335,9 +447,13 @@ func (c *Controller) Ask(ctx context.Context, gate string, point policy.Point, i
 		if err != nil {
 			return nil, err
 		}
-		out := make([]policy.Finding, 0, len(found))
+		out, denied := make([]policy.Finding, 0, len(found)), false
 		for _, f := range found {
 			out = append(out, placed(f, uses, court, states))
+			denied = denied || out[len(out)-1].Action == policy.Deny
+		}
+		if point == policy.Admission {
+			c.recentOf(gate).note(input, denied)
 		}
 		return out, nil
 	}
@@ -416,4 +532,24 @@ func (c *Controller) Status(gate string) []Status {
 		out = append(out, st)
 	}
 	return out
+}
+
+// Ready says which policies have not been looked at yet; nil when all have, good
+// or not.
+func (c *Controller) Ready() error {
+	c.begin()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, uses := range c.wanted {
+		for _, u := range uses {
+			s, court := c.states[u.Place], c.court.Load()
+			if s == nil || s.active == nil && len(s.problems) == 0 {
+				return fmt.Errorf("the policies %s have not been looked at yet", u.Place)
+			}
+			if s.active != nil && court == nil {
+				return fmt.Errorf("the policies %s are not in force yet", u.Place)
+			}
+		}
+	}
+	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/gitward/gitward/policy"
 	"github.com/gitward/gitward/policy/worker"
@@ -38,11 +39,15 @@ func TestMain(m *testing.M) {
 type repository struct {
 	tree     fstest.MapFS
 	revision string
+	slow     chan struct{} // if set, what a reading waits for
 }
 
 func (r *repository) Read(origin string, do func(fs.FS, string) error) error {
 	if origin != "platform" {
 		return errors.New("there is no Origin " + origin)
+	}
+	if r.slow != nil && origin == "platform" {
+		<-r.slow
 	}
 	return do(r.tree, r.revision)
 }
@@ -175,4 +180,93 @@ func TestNotInForce(t *testing.T) {
 	s.Want(map[string][]Use{"default": {{Place: Place{Origin: "platform", Path: "rules"}, Action: policy.Warn}}})
 	s.Sync(context.Background())
 	s.want(`{"bad":"1"}`, "warn: bad is not good")
+}
+
+// TestNewDenials: a state that denies much of what was let pass lately is not put
+// into force unless the Gate bears with it.
+func TestNewDenials(t *testing.T) {
+	s := newScene(t)
+	s.repo.commit("one", map[string]string{"rules/a.rego": noBad})
+	use := Use{Place: Place{Origin: "platform", Path: "rules"}, NewDenials: 20}
+	s.Want(map[string][]Use{"default": {use}})
+	s.Sync(context.Background())
+	for range 15 {
+		s.want(`{"good":"1"}`, "")
+		s.want(`{"worse":"1"}`, "")
+		s.want(`{"bad":"1"}`, "bad is not good")
+	}
+	s.repo.commit("two", map[string]string{"rules/a.rego": noWorse})
+	s.Sync(context.Background())
+	s.want(`{"worse":"1"}`, "")
+	if st := s.Status("default")[0]; !strings.Contains(fmt.Sprint(st.Problems), "would deny 15 of the last 30 requests") || st.Refused != "two" {
+		t.Errorf("%+v", st.Problems)
+	}
+	use.NewDenials = 60
+	s.repo.commit("three", map[string]string{"rules/a.rego": noWorse + "\n"})
+	s.Want(map[string][]Use{"default": {use}})
+	s.Sync(context.Background())
+	s.want(`{"worse":"1"}`, "platform@three")
+
+	s.repo.commit("four", map[string]string{"rules/a.rego": "package fruit\n\ndeny contains \"x\" if { some a in numbers.range(1, 100000); some b in numbers.range(1, 100000); a + b == 0; input.request }\n"})
+	s.Sync(context.Background())
+	s.want(`{"worse":"1"}`, "platform@three")
+	if st := s.Status("default")[0]; !strings.Contains(fmt.Sprint(st.Problems), "fruit took more time") {
+		t.Errorf("%+v", st.Problems)
+	}
+}
+
+// TestInventory: policies see what Git declares of the kinds that they read.
+func TestInventory(t *testing.T) {
+	s := newScene(t)
+	var asked []string
+	stock := `{}`
+	s.Inventory = func(kinds []string) []byte {
+		asked = kinds
+		return []byte(stock)
+	}
+	s.repo.commit("one", map[string]string{"rules/a.rego": `package fruit
+
+deny contains sprintf("%s/%s has that apple", [ns, name]) if {
+	some ns, name
+	other := data.inventory.namespace[ns].v1.ConfigMap[name]
+	other.data.apple == input.request.object.data.apple
+}
+`})
+	s.use("rules")
+	s.want(`{"apple":"red"}`, "")
+	if fmt.Sprint(asked) != "[ConfigMap]" {
+		t.Errorf("asked for %v", asked)
+	}
+	stock = `{"namespace":{"shop":{"v1":{"ConfigMap":{"basket":{"data":{"apple":"red"}}}}}}}`
+	s.Look() // as whoever publishes an index does; the next question has it
+	s.want(`{"apple":"red"}`, "shop/basket has that apple")
+	s.want(`{"apple":"green"}`, "")
+	stock = `{}`
+	s.Look() // as whoever publishes an index does; the next question has it
+	s.want(`{"apple":"red"}`, "")
+}
+
+// TestSlowOrigin: an Origin whose tree is not to be had now, for it is being
+// fetched, delays nobody's policies, and its own come when it is.
+func TestSlowOrigin(t *testing.T) {
+	s := newScene(t)
+	s.repo.commit("one", map[string]string{"rules/a.rego": noBad})
+	s.repo.slow = make(chan struct{})
+	began := time.Now()
+	s.use("rules")
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	s.want(`{}`, "have not been read yet")
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go s.Run(ctx)
+	close(s.repo.slow)
+	for range 200 {
+		if s.Ready() == nil {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	s.want(`{"bad":"1"}`, "platform@one")
 }

@@ -2,14 +2,21 @@ package controller
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/policy"
 	"github.com/gitward/gitward/policy/worker"
 )
 
+// longest is the processor time in which a directory must compile. All of them are
+// compiled in each child: one that takes long would keep the others' changes from
+// coming into force.
+const longest = 10 * time.Second
+
 // try has a directory stand trial: it compiles, alone and in time, under the
-// built-ins that are for policies, and its own tests pass.
+// built-ins that are for policies, its own tests pass, and it bears with the
+// requests that came lately.
 func (c *Controller) try(place Place, files policy.Files) (worker.Loaded, []gitindex.Problem) {
 	config := c.Worker
 	config.Children, config.Tests = 1, true
@@ -20,6 +27,12 @@ func (c *Controller) try(place Place, files policy.Files) (worker.Loaded, []giti
 	defer panel.Close()
 	loaded := panel.Loaded[0]
 	problems := loaded.Problems
+	if kinds := panel.Kinds(); len(kinds) > 0 && c.Inventory != nil {
+		panel.Stock(c.Inventory(kinds))
+	}
+	if loaded.Compiling > longest {
+		problems = append(problems, gitindex.Problem{Path: place.Path, Message: fmt.Sprintf("compiling takes %v, and may take %v", loaded.Compiling.Round(time.Millisecond), longest)})
+	}
 	for _, t := range loaded.Failed {
 		why := "it fails"
 		if t.Error != "" {
@@ -29,6 +42,9 @@ func (c *Controller) try(place Place, files policy.Files) (worker.Loaded, []giti
 	}
 	if len(problems) == 0 && len(loaded.Policies) == 0 {
 		problems = []gitindex.Problem{{Path: ".", Message: "no rule here is named deny, violation or warn, and there is no constraint: these policies would say nothing"}}
+	}
+	if len(problems) == 0 {
+		problems = c.replay(place, panel)
 	}
 	return loaded, problems
 }

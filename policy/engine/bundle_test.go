@@ -88,3 +88,23 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// TestInventory: which kinds a policy wants is read off its rules, or said above
+// them.
+func TestInventory(t *testing.T) {
+	for text, want := range map[string]string{
+		"deny contains 1 if data.inventory.namespace[_].v1.Service[_]":                                                            "Service",
+		"deny contains 1 if data.inventory.cluster.v1.Namespace[input.metadata.namespace]\n\ndeny_b contains 1 if data.inventory": "* Namespace",
+		"# METADATA\n# custom:\n#   gitward: {inventory: [Pod]}\ndeny contains 1 if data.inventory.cluster.v1.Node[_]":            "Node Pod",
+		"deny contains 1 if input.metadata": "",
+	} {
+		e := engineOf(t, map[string]string{"a.rego": "package a\n\n" + text + "\n"})
+		if got := strings.Join(e.Policies()[0].Inventory(), " "); got != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+	e := engineOf(t, map[string]string{"a.rego": "# METADATA\n# custom:\n#   gitward: {inventory: [Pod]}\npackage a\n\ndeny contains 1 if data.inventory[_]\n"})
+	if got := e.Policies()[0].Inventory(); len(got) != 1 || got[0] != "Pod" {
+		t.Errorf("%v", got)
+	}
+}

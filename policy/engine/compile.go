@@ -20,6 +20,7 @@ import (
 type unit struct {
 	compiler *ast.Compiler
 	store    storage.Store
+	stocked  *byte // the beginning of the inventory that is in the store
 }
 
 // compile makes a unit of modules, or says with ast.Errors why it cannot.
@@ -73,6 +74,7 @@ type Policy struct {
 	// judges narrows the operations; nil leaves it to the shape.
 	judges     func(operation string) bool
 	parameters *ast.Term
+	inventory  []string
 }
 
 // rule is one entry of a policy, ready to be asked.
@@ -119,7 +121,8 @@ func (u *unit) packages(of map[string]*ast.Module) ([]*Policy, error) {
 		if err := p.prepare(); err != nil {
 			return nil, err
 		}
-		p.shape = u.shapeOf(p.all())
+		w := u.readings(p.all())
+		p.shape, p.inventory = w.shape(), slices.Sorted(maps.Keys(w.inventory))
 		out = append(out, p)
 	}
 	return out, nil
@@ -159,6 +162,24 @@ func (p *Policy) prepare() error {
 		r.query = q
 	}
 	return nil
+}
+
+// Inventory are the kinds of which the policy wants all objects that Git
+// declares, under data.inventory; "*" is any.
+func (p *Policy) Inventory() []string { return p.inventory }
+
+// Stock gives the policy's unit its inventory: JSON of data.inventory. It is not
+// for use while a policy of the unit is evaluated.
+func (p *Policy) Stock(inventory []byte) error {
+	if len(inventory) == 0 || p.unit.stocked == &inventory[0] {
+		return nil // nothing to do, or done for another policy of the unit
+	}
+	v, err := decode(inventory)
+	if err != nil {
+		return fmt.Errorf("reading the inventory: %w", err)
+	}
+	p.unit.stocked = &inventory[0]
+	return storage.WriteOne(background, p.unit.store, storage.AddOp, storage.Path{"inventory"}, v)
 }
 
 // Points are where the policy is asked, and what follows there; nil is

@@ -3,6 +3,8 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	admissionv1 "k8s.io/api/admission/v1"
@@ -20,8 +22,9 @@ import (
 // templates may have the same packages.
 type template struct {
 	*gatekeeper.Template
-	unit *unit
-	rule rule
+	unit      *unit
+	rule      rule
+	inventory []string
 }
 
 // constraints makes policies of Gatekeeper's objects: each constraint is one.
@@ -117,6 +120,7 @@ func (b *Bundle) template(read *gatekeeper.Template) (*template, []gitindex.Prob
 		return nil, []gitindex.Problem{{Path: read.File, Line: read.Line, Message: err.Error()}}
 	}
 	t.rule = p.rules[0]
+	t.inventory = slices.Sorted(maps.Keys(u.readings(p.all()).inventory))
 	return t, nil
 }
 
@@ -129,7 +133,7 @@ func (t *template) policy(c *gatekeeper.Constraint) (*Policy, error) {
 		return nil, fmt.Errorf("reading the parameters: %w", err)
 	}
 	p := &Policy{Name: c.Kind + "/" + c.Name, File: c.File, Line: c.Line, unit: t.unit, shape: gatekeeperShape, rules: []rule{t.rule},
-		terms: terms{points: map[policy.Point]policy.Action{}}, parameters: ast.NewTerm(parameters)}
+		terms: terms{points: map[policy.Point]policy.Action{}}, parameters: ast.NewTerm(parameters), inventory: t.inventory}
 	for own, theirs := range points {
 		if actions := c.Actions(theirs); len(actions) > 0 {
 			var a policy.Action

@@ -18,6 +18,9 @@ type said struct {
 	Action *policy.Action  `json:"action"`
 	Points []policy.Point  `json:"points"`
 	Match  json.RawMessage `json:"match"` // as a Gatekeeper constraint's spec.match
+	// Inventory are the kinds that data.inventory must have, where the rules do not
+	// name them.
+	Inventory []string `json:"inventory"`
 }
 
 // terms are where and about what somebody is asked, and what follows.
@@ -26,6 +29,7 @@ type terms struct {
 	points map[policy.Point]policy.Action
 	// concerns narrows what it is asked about; nil is everything.
 	concerns func(*subject) (bool, error)
+	wants    []string // kinds of the inventory
 }
 
 // annotate takes in what is written above a policy's package and its rules. What
@@ -53,7 +57,22 @@ func (p *Policy) annotate(set *ast.AnnotationSet) []gitindex.Problem {
 		}
 	}
 	p.points = union(p.rules)
+	p.stocked()
 	return nil
+}
+
+// stocked takes in which kinds the inventory must have: what stands above the
+// package is instead of what its rules name, and what stands above a rule is
+// besides.
+func (p *Policy) stocked() {
+	if len(p.wants) > 0 {
+		p.inventory = p.wants
+	}
+	for i := range p.rules {
+		p.inventory = append(slices.Clone(p.inventory), p.rules[i].wants...)
+	}
+	slices.Sort(p.inventory)
+	p.inventory = slices.Compact(p.inventory)
 }
 
 // union are the points at which any rule is asked, each with the hardest that
@@ -127,6 +146,9 @@ func (t *terms) take(custom map[string]any) error {
 		if err := t.narrow(s.Match); err != nil {
 			return err
 		}
+	}
+	if len(s.Inventory) > 0 {
+		t.wants = s.Inventory
 	}
 	return t.place(s)
 }

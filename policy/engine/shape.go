@@ -26,16 +26,20 @@ func (s shape) String() string { return [...]string{"review", "object", "gatekee
 // added are the keys that Gitward adds to every shape.
 var added = []string{"provenance", "changes", "derived", "namespace", "time", "reason"}
 
-// shapeOf tells the shape by the keys of input that the rules, and whatever they
-// call, read. A library for Gatekeeper and for conftest (konstraint) takes the
-// object from the review if there is one, and otherwise takes input for it: it is
-// asked as conftest asks, for then it wants no inventory and reads its parameters
-// from data.
-func (u *unit) shapeOf(rules []*rule) shape {
-	w := &walk{unit: u, seen: map[*ast.Rule]bool{}, reads: map[string]bool{}, review: map[string]bool{}}
+// readings walks what some rules, and whatever they call, read.
+func (u *unit) readings(rules []*rule) *walk {
+	w := &walk{unit: u, seen: map[*ast.Rule]bool{}, reads: map[string]bool{}, review: map[string]bool{}, inventory: map[string]bool{}}
 	for _, r := range rules {
 		w.rules(r.path)
 	}
+	return w
+}
+
+// shape is told by the keys of input. A library for Gatekeeper and for conftest
+// (konstraint) takes the object from the review if there is one, and otherwise
+// takes input for it: it is asked as conftest asks, for then it reads its
+// parameters from data, and wants nothing of the review.
+func (w *walk) shape() shape {
 	delete(w.review, "object")
 	switch both := w.whole && len(w.review) == 0; {
 	case w.reads["review"] && !both:
@@ -59,6 +63,8 @@ type walk struct {
 	reads  map[string]bool // keys of input
 	review map[string]bool // keys of input.review; one is empty if that is used as a whole
 	whole  bool            // input is used as a whole
+	// inventory are the kinds of which data.inventory is read; "*" is any.
+	inventory map[string]bool
 }
 
 func (w *walk) rules(ref ast.Ref) {
@@ -144,6 +150,9 @@ func (w *walk) term(known names, t *ast.Term, done map[*ast.Term]bool) {
 		return
 	}
 	done[ref[0]] = true
+	if ref.HasPrefix(inventoryRef) {
+		w.stock(ref)
+	}
 	if ref.HasPrefix(ast.DefaultRootRef) {
 		w.rules(ref)
 	}
@@ -213,4 +222,23 @@ func (w *walk) read(path []string) {
 		w.review[path[1]] = true
 	}
 	w.reads[path[0]] = true
+}
+
+// inventoryRef is where Gatekeeper has the objects of the cluster:
+// data.inventory.cluster[apiVersion][kind][name], and
+// data.inventory.namespace[namespace][apiVersion][kind][name].
+var inventoryRef = ast.MustParseRef("data.inventory")
+
+func (w *walk) stock(ref ast.Ref) {
+	kind := "*"
+	at := len(inventoryRef) + 3
+	if len(ref) > len(inventoryRef) && ref[len(inventoryRef)].Value.Compare(ast.String("cluster")) == 0 {
+		at--
+	}
+	if len(ref) > at {
+		if k, ok := ref[at].Value.(ast.String); ok {
+			kind = string(k)
+		}
+	}
+	w.inventory[kind] = true
 }

@@ -85,15 +85,16 @@ func (c *court) load(in io.Reader, out io.Writer) error {
 	all := make([]Loaded, 0, len(l.Bundles))
 	first := 0
 	for _, b := range l.Bundles {
+		began := ownTime()
 		read := engine.Read(b.Files)
 		loaded := Loaded{Name: b.Name, Dialect: read.Dialect()}
 		e, problems := read.Engine()
-		loaded.Problems = problems
+		loaded.Problems, loaded.Compiling = problems, ownTime()-began
 		s := sitting{first: first}
 		if e != nil {
 			s.policies = e.Policies()
 			for _, p := range s.policies {
-				loaded.Policies = append(loaded.Policies, Described{Name: p.Name, Title: p.Title, File: p.File, Line: p.Line, Points: p.Points()})
+				loaded.Policies = append(loaded.Policies, Described{Name: p.Name, Title: p.Title, File: p.File, Line: p.Line, Points: p.Points(), Inventory: p.Inventory()})
 			}
 		}
 		if l.Tests && e != nil {
@@ -151,6 +152,9 @@ func (c *court) answer(body []byte) answer {
 	if err != nil {
 		return answer{Error: err.Error()}
 	}
+	if a.Inventory {
+		return c.stock(slices.Clone(input))
+	}
 	v, err := engine.NewEvaluation(input, a.Point)
 	if err != nil {
 		return answer{Error: err.Error()}
@@ -177,6 +181,21 @@ func (c *court) answer(body []byte) answer {
 		}
 	}
 	return out
+}
+
+// stock gives the policies that want it the inventory.
+func (c *court) stock(inventory []byte) answer {
+	for _, b := range c.bundles {
+		for _, p := range b.policies {
+			if len(p.Inventory()) == 0 {
+				continue
+			}
+			if err := p.Stock(inventory); err != nil {
+				return answer{Error: err.Error()}
+			}
+		}
+	}
+	return answer{}
 }
 
 // evaluate asks one policy. A panic of a library is that policy's failure.

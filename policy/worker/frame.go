@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/policy"
@@ -35,6 +36,8 @@ type Loaded struct {
 	Dialect  string
 	Problems []gitindex.Problem
 	Policies []Described
+	// Compiling is the processor time that it took.
+	Compiling time.Duration
 	// Tests are how many of its own there are, and Failed those that did not pass.
 	Tests  int
 	Failed []engine.TestResult
@@ -45,6 +48,7 @@ type Described struct {
 	Name, Title, File string
 	Line              int
 	Points            map[policy.Point]policy.Action
+	Inventory         []string // the kinds that it wants all of; "*" is any
 }
 
 // ask is the head of a question; the input follows it in the frame.
@@ -54,6 +58,8 @@ type ask struct {
 	// Without are policies that are not evaluated: those of all bundles are
 	// numbered through. Whom they concern gets a finding.
 	Without []int
+	// Inventory says that no input follows, but data.inventory as JSON.
+	Inventory bool
 }
 
 // answer is what the child says to a question.

@@ -58,6 +58,31 @@ type Panel struct {
 	mu          sync.Mutex
 	quarantined map[int]*quarantine
 	closed      bool
+	inventory   *inventory
+}
+
+// inventory is what the children have as data.inventory.
+type inventory struct{ json []byte }
+
+// Kinds are those of which some policy wants the inventory; "*" is any.
+func (p *Panel) Kinds() []string {
+	kinds := map[string]bool{}
+	for _, l := range p.Loaded {
+		for _, d := range l.Policies {
+			for _, k := range d.Inventory {
+				kinds[k] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(kinds))
+}
+
+// Stock gives the policies another inventory: JSON of data.inventory. Each child
+// takes it in before its next question.
+func (p *Panel) Stock(text []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.inventory = &inventory{text}
 }
 
 // quarantine keeps a policy that ran away from being asked: for a minute, and
@@ -145,6 +170,11 @@ func (p *Panel) put(ctx context.Context, head, input []byte) (found []Found, cul
 	if err != nil {
 		return nil, -1, err
 	}
+	if err := p.stock(ctx, c); err != nil {
+		c.end()
+		p.idle <- nil
+		return nil, -1, err
+	}
 	text, err := c.ask(ctx, p.config.Budget, head, input)
 	if err != nil {
 		culprit = c.culprit()
@@ -161,6 +191,30 @@ func (p *Panel) put(ctx context.Context, head, input []byte) (found []Found, cul
 		return nil, -1, errors.New(a.Error)
 	}
 	return a.Findings, -1, nil
+}
+
+// stock brings a child's inventory up to date.
+func (p *Panel) stock(ctx context.Context, c *child) error {
+	p.mu.Lock()
+	now := p.inventory
+	p.mu.Unlock()
+	if now == nil || c.inventory == now {
+		return nil
+	}
+	head, err := question(&ask{Inventory: true})
+	if err != nil {
+		return err
+	}
+	text, err := c.ask(ctx, p.config.Patience, head, now.json)
+	if err != nil {
+		return fmt.Errorf("handing over the inventory: %w", err)
+	}
+	var a answer
+	if err := json.Unmarshal(text, &a); err != nil || a.Error != "" {
+		return fmt.Errorf("handing over the inventory: %s", a.Error)
+	}
+	c.inventory = now
+	return nil
 }
 
 // take waits for a child, and starts one where there is a place for it.

@@ -101,7 +101,7 @@ func TestRunaways(t *testing.T) {
 	for name, r := range runaways {
 		text := "package runaway\n\n" + r.rule + "\n"
 		t.Run(name, func(t *testing.T) {
-			p, err := Start(c, []Bundle{rego("honest", honest), rego("runaway", text)})
+			p, err := Start(c, []Bundle{module("honest", honest), module("runaway", text)})
 			if err != nil {
 				if r.refused == "" || !strings.Contains(err.Error(), r.refused) {
 					t.Errorf("compiling: %v, want %q", err, r.refused)

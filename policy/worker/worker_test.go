@@ -53,7 +53,7 @@ func panel(t testing.TB, c Config, bundles ...Bundle) *Panel {
 	return p
 }
 
-func rego(name, text string) Bundle {
+func module(name, text string) Bundle {
 	return Bundle{Name: name, Files: policy.Files{name + ".rego": []byte(text)}}
 }
 
@@ -76,7 +76,7 @@ deny contains msg if {
 }`
 
 func TestAsk(t *testing.T) {
-	p := panel(t, config(t), rego("honest", honest), rego("other", strings.ReplaceAll(honest, "honest", "other")))
+	p := panel(t, config(t), module("honest", honest), module("other", strings.ReplaceAll(honest, "honest", "other")))
 	for object, want := range map[string]int{`{"data":{"bad":"1"}}`: 2, `{"data":{}}`: 0, `{}`: 0} {
 		found, err := p.Ask(context.Background(), Question{Bundles: []int{0, 1}, Point: policy.Admission, Input: request(t, object)})
 		if err != nil || len(found) != want {
@@ -100,7 +100,7 @@ func TestAsk(t *testing.T) {
 }
 
 func BenchmarkAsk(b *testing.B) {
-	p := panel(b, config(b), rego("honest", honest))
+	p := panel(b, config(b), module("honest", honest))
 	in := request(b, `{"data":{"good":"1"}}`)
 	for b.Loop() {
 		if _, err := p.Ask(context.Background(), Question{Bundles: []int{0}, Point: policy.Admission, Input: in}); err != nil {

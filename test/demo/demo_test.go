@@ -28,6 +28,7 @@ var story = map[string][]string{
 		"✗ refused", "kubectl scale", "differs from Git: spec.replicas", "✗ refused", "kubectl delete", "is still in Git", "cannot be deleted here", "✗ refused"},
 	"5": {"mallory $ git commit -S", "Deployment shop/web comes from commit", "by Mallory", "signed by a key that is not trusted here", "✗ refused",
 		"git commit --no-gpg-sign", "ConfigMap shop/banner comes from commit", "which is not signed", "✗ refused", "registry.shop.example/web:1.8.2", "✓ unharmed"},
+	"6": {"cat policies/images.rego", "deny contains", "git commit -S", `breaks policy "images"`, "policies/images.rego:", "name a version", "✗ refused", "✓ unharmed"},
 	"9": {"records.jsonl", "allow  Git", "deny   Differs", "deny   UnknownSigner"},
 }
 
