@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -31,7 +32,7 @@ func (b *Bundle) Tests(ctx context.Context, filter string, limit time.Duration) 
 	lines := cover.New()
 	var out []TestResult
 	for _, p := range b.parts() {
-		if len(p.tests) == 0 {
+		if !p.tested() {
 			continue
 		}
 		results, err := b.testsOf(ctx, p, filter, limit, lines)
@@ -40,13 +41,45 @@ func (b *Bundle) Tests(ctx context.Context, filter string, limit time.Duration) 
 		}
 		out = append(out, results...)
 	}
-	report := lines.Report(b.modules)
-	return out, &report, nil
+	return out, b.covered(lines), nil
+}
+
+// covered reports what was covered of the modules that are no tests.
+func (b *Bundle) covered(lines *cover.Cover) *cover.Report {
+	all := lines.Report(b.modules)
+	out := &cover.Report{Files: map[string]*cover.FileReport{}}
+	for name, file := range all.Files {
+		if b.modules[name] != nil {
+			out.Files[name] = file
+			out.CoveredLines += file.CoveredLines
+			out.NotCoveredLines += file.NotCoveredLines
+		}
+	}
+	if lines := out.CoveredLines + out.NotCoveredLines; lines > 0 {
+		out.Coverage = 100 * float64(out.CoveredLines) / float64(lines)
+	}
+	return out
+}
+
+// tested reports whether a part has tests, in whatever file.
+func (p *part) tested() bool {
+	if len(p.tests) > 0 {
+		return true
+	}
+	for _, m := range p.own {
+		for _, r := range m.Rules {
+			if name := ruleName(r); strings.HasPrefix(name, "test_") || strings.HasPrefix(name, "todo_test_") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (b *Bundle) testsOf(ctx context.Context, p *part, filter string, limit time.Duration, lines *cover.Cover) ([]TestResult, error) {
 	all := p.modules()
 	maps.Copy(all, p.tests)
+	maps.Copy(all, p.fixtures)
 	store := inmem.NewFromObject(b.data)
 	runner := tester.NewRunner().SetStore(store).SetDefaultRegoVersion(b.version).CapturePrintOutput(true).SetTimeout(limit).
 		SetCoverageQueryTracer(lines).Filter(filter).
@@ -63,6 +96,9 @@ func (b *Bundle) testsOf(ctx context.Context, p *part, filter string, limit time
 	}
 	var out []TestResult
 	for r := range results {
+		if r.Location != nil && p.own[r.Location.File] == nil && p.tests[r.Location.File] == nil {
+			continue // it is run where it lies
+		}
 		t := TestResult{Name: r.Package + "." + r.Name, Pass: r.Pass(), Skip: r.Skip, Duration: r.Duration, Output: string(r.Output)}
 		if r.Location != nil {
 			t.File, t.Line = r.Location.File, r.Location.Row
