@@ -274,14 +274,8 @@ func (t *Tracker) judge(ctx context.Context, s *state, steps []gitrepo.Step, see
 			continue
 		}
 		c.Verdict = t.verdict(&steps[i])
-		for j := range steps[i].Merged {
-			m := &steps[i].Merged[j]
-			m.Commit.FirstSeen = c.FirstSeen
-			if v := t.verdict(m); v.Outcome == gitindex.Good {
-				c.Merged = append(c.Merged, gitindex.Merged{ID: m.Commit.ID, Author: m.Commit.Author, Committer: m.Commit.Committer, Signer: v.Signer})
-			}
-		}
 	}
+	t.voices(s, steps)
 	switch t.settings.Spec.Signers.Require {
 	case v1alpha1.RequireHead:
 		return vouchedByHead(steps), nil

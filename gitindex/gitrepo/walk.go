@@ -25,7 +25,7 @@ type Step struct {
 	// have: its Changes are the whole tree, and most of them are not its own.
 	Boundary bool
 	// Merged are the parents, but for the first, that have all of Changes as this
-	// commit has them: their signatures vouch for the same.
+	// commit has them.
 	Merged []Step
 }
 

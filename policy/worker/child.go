@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"slices"
 	"time"
 
@@ -33,10 +35,11 @@ func Serve(in io.Reader, out io.Writer, shared *os.File, memory int) error {
 	if err := sandbox.Enter(memory); err != nil {
 		return fmt.Errorf("locking the policies in: %w", err)
 	}
-	c := &court{mark: at}
+	c := &court{mark: at, memory: memory}
 	if err := c.load(in, out); err != nil {
 		return err
 	}
+	c.asked = 1 // the load
 	var buf []byte
 	for {
 		body, err := readFrame(in, buf)
@@ -59,6 +62,8 @@ type court struct {
 	budget  time.Duration
 	bundles []sitting
 	heads   []head // of the last questions: they repeat
+	memory  int
+	asked   uint64 // how many frames there were
 }
 
 // sitting is a bundle that compiled, and the number of its first policy.
@@ -124,22 +129,36 @@ func (l *Loaded) test(b *engine.Bundle) {
 			continue
 		}
 		l.Tests++
-		if !r.Pass {
+		if !r.Pass && len(l.Failed) < 20 {
+			r.Output, r.Error = gitindex.Clean(r.Output, 500), gitindex.Clean(r.Error, 500)
 			l.Failed = append(l.Failed, r)
 		}
 	}
 }
 
-var nothing = []byte("{}")
+// tired reports that little memory is left even after a collection: libraries
+// keep what policies made, such as regular expressions.
+func (c *court) tired() bool {
+	if c.memory == 0 || inUse() < c.memory/2 {
+		return false
+	}
+	runtime.GC()
+	return inUse() > c.memory/3
+}
+
+func inUse() int {
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(sample)
+	return int(sample[0].Value.Uint64())
+}
 
 func (c *court) respond(body []byte, out io.Writer) error {
 	a := c.answer(body)
-	if a.Findings == nil && a.Error == "" {
-		return writeFrame(out, nothing)
-	}
+	c.asked++
+	a.Number, a.Tired = c.asked, c.tired()
 	text, err := json.Marshal(a)
 	if err != nil {
-		text, err = json.Marshal(answer{Error: "what the policies found cannot be sent"})
+		text, err = json.Marshal(answer{Number: c.asked, Error: "what the policies found cannot be sent"})
 	}
 	if err != nil {
 		return err
@@ -166,8 +185,13 @@ func (c *court) answer(body []byte) answer {
 		if i < 0 || i >= len(c.bundles) {
 			return answer{Error: fmt.Sprintf("there is no bundle %d", i)}
 		}
+		began := ownTime()
 		for j, p := range c.bundles[i].policies {
 			number := c.bundles[i].first + j
+			if ownTime()-began > bundleBudgets*c.budget {
+				out.Findings = append(out.Findings, c.exhausted(v, i, p)...)
+				break
+			}
 			c.mark.set(number)
 			var found []policy.Finding
 			if slices.Contains(a.Without, number) {
@@ -175,12 +199,41 @@ func (c *court) answer(body []byte) answer {
 			} else {
 				found = evaluate(v, p)
 			}
-			for _, f := range found {
+			for _, f := range bounded(found, a.Point) {
 				out.Findings = append(out.Findings, Found{f, i})
 			}
 		}
 	}
 	return out
+}
+
+// bundleBudgets are how many policies' budgets all of a bundle may take for one
+// request.
+const bundleBudgets = 10
+
+// exhausted is what is found where a bundle has used up its time: the policies
+// from this one on are not asked.
+func (c *court) exhausted(v *engine.Evaluation, bundle int, p *engine.Policy) []Found {
+	f := v.Broken(p, "")[0]
+	f.Kind, f.Message = policy.Overrun, fmt.Sprintf("all policies of its directory together took longer than %v", bundleBudgets*c.budget)
+	return []Found{{f, bundle}}
+}
+
+// mostFound is how many findings of one policy are sent on.
+const mostFound = 50
+
+// bounded cuts what a policy found. Details are for people who try policies, and
+// not for requests.
+func bounded(found []policy.Finding, point policy.Point) []policy.Finding {
+	if len(found) > mostFound {
+		found = found[:mostFound]
+	}
+	if point == policy.Admission {
+		for i := range found {
+			found[i].Details = nil
+		}
+	}
+	return found
 }
 
 // stock gives the policies that want it the inventory.

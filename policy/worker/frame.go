@@ -64,6 +64,10 @@ type ask struct {
 
 // answer is what the child says to a question.
 type answer struct {
+	// Number is the frame's that it answers.
+	Number uint64 `json:"number"`
+	// Tired asks for another child: what policies left behind fills the memory.
+	Tired    bool    `json:"tired,omitempty"`
 	Findings []Found `json:"findings,omitempty"`
 	Error    string  `json:"error,omitempty"` // the question itself could not be read
 }

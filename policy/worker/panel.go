@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gitward/gitward/policy"
@@ -58,7 +59,9 @@ type Panel struct {
 	mu          sync.Mutex
 	quarantined map[int]*quarantine
 	closed      bool
-	inventory   *inventory
+	// era changes when a child dies: what answered before it is not asked again.
+	era       atomic.Int64
+	inventory *inventory
 }
 
 // inventory is what the children have as data.inventory.
@@ -147,50 +150,78 @@ var ErrReplaced = errors.New("the policies have been replaced")
 // Ask puts a question, and gives what the policies found. A policy that runs
 // away is a finding. An error means that nothing is known, and must refuse.
 func (p *Panel) Ask(ctx context.Context, q Question) ([]Found, error) {
-	for {
+	for deaths := 0; ; {
 		head, err := question(&ask{Bundles: q.Bundles, Point: q.Point, Without: p.without()})
 		if err != nil {
 			return nil, fmt.Errorf("asking the policies: %w", err)
 		}
-		found, culprit, err := p.put(ctx, head, q.Input)
+		found, fault, err := p.put(ctx, head, q.Input)
 		if err == nil {
 			return found, nil
 		}
-		if culprit < 0 || ctx.Err() != nil {
+		if fault == nil || ctx.Err() != nil {
 			return nil, fmt.Errorf("asking the policies: %w", err)
 		}
-		p.quarantine(culprit)
+		// One that dies for want of memory may have been filled by others before: that
+		// counts against the policy that it was at only in a fresh child.
+		if fault.died {
+			if deaths++; deaths == 1 {
+				continue
+			}
+			if deaths > 10 || fault.culprit < 0 {
+				return nil, fmt.Errorf("asking the policies: %w", err)
+			}
+		}
+		p.quarantine(fault.culprit)
 	}
 }
 
-// put has one child answer. If it must be killed, or dies, culprit is the policy
-// that it was at.
-func (p *Panel) put(ctx context.Context, head, input []byte) (found []Found, culprit int, err error) {
+// fault is why a question has no answer, where that is a policy's doing.
+type fault struct {
+	culprit int  // the policy, -1 if none is known
+	died    bool // of itself, and was not killed for taking too long
+}
+
+// put has one child answer.
+func (p *Panel) put(ctx context.Context, head, input []byte) ([]Found, *fault, error) {
 	c, err := p.take(ctx)
 	if err != nil {
-		return nil, -1, err
+		return nil, nil, err
 	}
 	if err := p.stock(ctx, c); err != nil {
 		c.end()
 		p.idle <- nil
-		return nil, -1, err
+		return nil, nil, err
 	}
 	text, err := c.ask(ctx, p.config.Budget, head, input)
 	if err != nil {
-		culprit = c.culprit()
+		f := c.fault()
+		if f != nil && f.died {
+			p.era.Add(1) // whoever has answered before may be as full
+		}
 		c.end()
 		p.idle <- nil
-		return nil, culprit, err
+		return nil, f, err
 	}
-	p.idle <- c
+	// What was read is the child's own until it is given back.
 	var a answer
-	if err := json.Unmarshal(text, &a); err != nil {
-		return nil, -1, fmt.Errorf("reading what the policies found: %w", err)
+	err = json.Unmarshal(text, &a)
+	another := a.Number != c.asked
+	if err != nil || another || c.killed.Load() != nil || a.Tired {
+		c.end()
+		p.idle <- nil
+	} else {
+		p.idle <- c
 	}
-	if a.Error != "" {
-		return nil, -1, errors.New(a.Error)
+	switch {
+	case err != nil:
+		return nil, nil, fmt.Errorf("reading what the policies found: %w", err)
+	case another:
+		return nil, nil, errors.New("a child gave the answer to another question")
+	case a.Error != "":
+		return nil, nil, errors.New(a.Error)
 	}
-	return a.Findings, -1, nil
+	return a.Findings, nil, nil
 }
 
 // stock brings a child's inventory up to date.
@@ -217,36 +248,53 @@ func (p *Panel) stock(ctx context.Context, c *child) error {
 	return nil
 }
 
-// take waits for a child, and starts one where there is a place for it.
+// take waits for a child. Where there is a place for one it is started, which
+// nobody need wait for whose time is up.
 func (p *Panel) take(ctx context.Context) (*child, error) {
-	p.mu.Lock()
-	closed := p.closed
-	p.mu.Unlock()
-	if closed {
-		return nil, ErrReplaced
-	}
-	select {
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case c := <-p.idle:
-		if c != nil {
+	for {
+		p.mu.Lock()
+		closed := p.closed
+		p.mu.Unlock()
+		if closed {
+			return nil, ErrReplaced
+		}
+		var c *child
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case c = <-p.idle:
+		}
+		switch {
+		case c != nil && (c.era == p.era.Load() || c.asked == 1):
 			return c, nil
+		case c != nil:
+			c.end()
+		}
+		failed := make(chan error, 1)
+		go func() {
+			c, err := p.child()
+			failed <- err
+			p.idle <- c // nil where it could not be started
+		}()
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case err := <-failed:
+			if err != nil {
+				return nil, err
+			}
 		}
 	}
-	c, err := p.child()
-	if err != nil {
-		p.idle <- nil
-		return nil, err
-	}
-	return c, nil
 }
 
 // child starts one, and has it compile.
 func (p *Panel) child() (*child, error) {
+	era := p.era.Load()
 	c, err := start(p.config)
 	if err != nil {
 		return nil, err
 	}
+	c.era = era
 	text, err := json.Marshal(load{Bundles: p.bundles, Tests: p.config.Tests, Budget: int64(p.config.Budget)})
 	if err == nil {
 		err = c.load(p.config.Patience, text)

@@ -27,6 +27,10 @@ type child struct {
 	said   *firstWords
 	mark   *mark
 	loaded []Loaded
+	mu     sync.Mutex
+	busy   bool
+	asked  uint64 // how many questions
+	era    int64  // of the panel, in which it was started
 	killed atomic.Pointer[verdict]
 	// inventory is what it has.
 	inventory *inventory
@@ -64,7 +68,9 @@ func start(config Config) (*child, error) {
 }
 
 func (c *child) load(patience time.Duration, text []byte) error {
-	late := time.AfterFunc(patience, func() { c.kill(fmt.Errorf("took longer than %v", patience), -1) })
+	turn := c.begin()
+	defer c.finish()
+	late := time.AfterFunc(patience, func() { c.kill(turn, fmt.Errorf("took longer than %v", patience), -1) })
 	defer late.Stop()
 	if err := writeFrame(c.in, text); err != nil {
 		return c.reason(err)
@@ -83,10 +89,12 @@ var (
 
 // ask puts a question. The answer is good until the next one.
 func (c *child) ask(ctx context.Context, budget time.Duration, parts ...[]byte) ([]byte, error) {
-	w := &watch{child: c, budget: budget, began: time.Now()}
+	turn := c.begin()
+	defer c.finish()
+	w := &watch{child: c, question: turn, budget: budget, began: time.Now()}
 	w.timer = time.AfterFunc(budget/4, w.look)
 	defer w.stop()
-	defer context.AfterFunc(ctx, func() { c.kill(context.Cause(ctx), -1) })()
+	defer context.AfterFunc(ctx, func() { c.kill(turn, context.Cause(ctx), -1) })()
 	if err := writeFrame(c.in, parts...); err != nil {
 		return nil, c.reason(err)
 	}
@@ -100,11 +108,12 @@ func (c *child) ask(ctx context.Context, budget time.Duration, parts ...[]byte) 
 
 // watch looks now and then how long a child has been at one policy.
 type watch struct {
-	child  *child
-	budget time.Duration
-	began  time.Time
-	timer  *time.Timer
-	done   atomic.Bool
+	child    *child
+	question uint64
+	budget   time.Duration
+	began    time.Time
+	timer    *time.Timer
+	done     atomic.Bool
 
 	turn int64
 	used time.Duration // of processor time, when the turn was first seen
@@ -124,14 +133,23 @@ func (w *watch) look() {
 	switch {
 	case turn != w.turn || w.seen.IsZero():
 		w.turn, w.used, w.seen = turn, used, now
-	case used-w.used > w.budget*5/4 && m.turn.Load() == turn:
-		w.child.kill(errRanAway, int(at))
+	case used-w.used > w.allowed(at) && m.turn.Load() == turn:
+		w.child.kill(w.question, errRanAway, int(at))
 		return
 	case now.Sub(w.seen) > 20*w.budget+5*time.Second:
-		w.child.kill(errStopped, -1)
+		w.child.kill(w.question, errStopped, -1)
 		return
 	}
 	w.timer.Reset(w.budget / 4)
+}
+
+// allowed is what a child may take for what it is at: a policy, or reading the
+// input and sending the answer, which depend on their size alone.
+func (w *watch) allowed(at int64) time.Duration {
+	if at < 0 {
+		return 10 * w.budget
+	}
+	return w.budget * 5 / 4
 }
 
 func (w *watch) stop() {
@@ -139,9 +157,30 @@ func (w *watch) stop() {
 	w.timer.Stop()
 }
 
-func (c *child) kill(why error, culprit int) {
-	c.killed.CompareAndSwap(nil, &verdict{why, culprit})
-	_ = c.cmd.Process.Kill()
+// kill ends a child for the question that it is at. One that is at another, or at
+// none, stays: whoever asked has the answer, and nobody else is to pay for that.
+func (c *child) kill(question uint64, why error, culprit int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.busy && c.asked == question {
+		c.killed.CompareAndSwap(nil, &verdict{why, culprit})
+		_ = c.cmd.Process.Kill()
+	}
+}
+
+// begin begins a question, and gives its number. The load has 1.
+func (c *child) begin() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.busy = true
+	c.asked++
+	return c.asked
+}
+
+func (c *child) finish() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.busy = false
 }
 
 // reason is why the conversation ended.
@@ -179,13 +218,15 @@ func (w *firstWords) String() string {
 	return gitindex.Clean(line, 200)
 }
 
-// culprit is the policy that is to blame for the end of the child: that for
-// which it was killed, or at which it died. -1 is none.
-func (c *child) culprit() int {
+// fault is whose doing the end of the child was; nil if it was nobody's.
+func (c *child) fault() *fault {
 	if v := c.killed.Load(); v != nil {
-		return v.culprit
+		if v.culprit < 0 {
+			return nil
+		}
+		return &fault{culprit: v.culprit}
 	}
-	return int(c.mark.at.Load())
+	return &fault{culprit: int(c.mark.at.Load()), died: true}
 }
 
 // end ends the child, whatever it is doing.
