@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"regexp"
@@ -73,6 +74,7 @@ type Policy struct {
 	concerns func(*subject) (bool, error)
 	// judges narrows the operations; nil leaves it to the shape.
 	judges     func(operation string) bool
+	match      json.RawMessage // that concerns was made of
 	parameters *ast.Term
 	inventory  []string
 }
