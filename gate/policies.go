@@ -30,7 +30,7 @@ func (g *Gate) govern(ctx context.Context, view *View, req *Request, d Decision)
 		return d.ungoverned(req, d.governed[0], fmt.Errorf("putting the request to the policies: %w", err))
 	}
 	for _, r := range d.governed {
-		found, err := view.Policies.Ask(ctx, r.Name, policy.Admission, input)
+		found, err := view.Policies.Ask(ctx, r.Name, g.point(), input)
 		if err != nil {
 			d = d.ungoverned(req, r, err)
 			continue
@@ -40,6 +40,14 @@ func (g *Gate) govern(ctx context.Context, view *View, req *Request, d Decision)
 		}
 	}
 	return d
+}
+
+// point is where this gate stands.
+func (g *Gate) point() policy.Point {
+	if g.Point == "" {
+		return policy.Admission
+	}
+	return g.Point
 }
 
 // leaves reports a request that leaves an object as it is, as far as policies go:
