@@ -257,3 +257,9 @@ func traceOf(r *ast.Rule, calls []*call, depth int) RuleTrace {
 	}
 	return t
 }
+
+// Concerns reports whether a policy would be evaluated.
+func (v *Evaluation) Concerns(p *Policy) bool {
+	in, _, _ := v.put(p)
+	return in != nil
+}
