@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -128,6 +129,9 @@ func policyCheck(cmd *cobra.Command, o *policyCheckOptions, args []string) error
 		}
 	}
 	r.Findings = slices.DeleteFunc(r.Findings, func(f policyFinding) bool { return slices.Contains(o.disable, f.Rule) })
+	slices.SortStableFunc(r.Findings, func(a, b policyFinding) int {
+		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+	})
 	if err := newConsole(cmd).write(o.output, result{document: r, table: r.print, report: r.report()}); err != nil {
 		return err
 	}
@@ -198,6 +202,9 @@ func (r *policyCheckResult) found(d *policyDir, f lint.Finding, s severity) {
 func (d *policyDir) info(p *worker.Described) policyInfo {
 	out := policyInfo{Name: p.Name, Title: p.Title, Dir: fromHere(d.name), File: d.file(p.File), Line: p.Line, Input: p.Shape, Rules: p.Rules,
 		Actions: p.Points, Match: p.Match, Inventory: p.Inventory}
+	if string(out.Match) == "null" {
+		out.Match = nil
+	}
 	if out.Actions == nil {
 		out.Actions = map[policy.Point]policy.Action{policy.Admission: policy.Deny, policy.Scan: policy.Deny, policy.CI: policy.Deny}
 	}

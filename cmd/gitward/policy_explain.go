@@ -30,7 +30,8 @@ func policyExplainCommand() *cobra.Command {
 verdict: which rules were true, with the values of their variables, and of those
 that were not, the expression at which they failed last.
 
-Policies that find nothing are told in one line; --all unfolds them too.
+Policies that find nothing are told in one line, and of the rules that a rule asks
+only the first level: --all unfolds everything.
 
 Exit codes: 0 nothing found, 1 something would be denied, 2 could not tell.`,
 		Example: `  gitward policy explain policies/ --input pod.yaml
@@ -42,7 +43,7 @@ Exit codes: 0 nothing found, 1 something would be denied, 2 could not tell.`,
 	f.StringArrayVar(&o.input, "input", nil, inputUsage)
 	f.StringVar(&o.point, "point", string(policy.Admission), "where the policies are asked: admission, scan or ci")
 	f.StringArrayVar(&o.only, "policy", nil, "explain only this policy")
-	f.BoolVar(&o.all, "all", false, "unfold policies that find nothing, too")
+	f.BoolVar(&o.all, "all", false, "unfold everything")
 	f.StringVarP(&o.output, "output", "o", "table", outputs)
 	return c
 }
@@ -211,7 +212,14 @@ func verdictMark(verdict string) mark {
 	return markGood
 }
 
+// unfolded is how deep rules that were asked are shown.
+const unfolded = 1
+
 func policyBranch(s *console, e *engine.Explanation, all bool) branch {
+	depth := unfolded
+	if all {
+		depth = 10
+	}
 	verdict := s.marked(markGood, "finds nothing")
 	switch {
 	case len(e.Findings) > 0:
@@ -225,20 +233,20 @@ func policyBranch(s *console, e *engine.Explanation, all bool) branch {
 	}
 	if all || len(e.Findings) > 0 {
 		for i := range e.Rules {
-			b.under = append(b.under, ruleBranch(s, &e.Rules[i]))
+			b.under = append(b.under, ruleBranch(s, &e.Rules[i], depth))
 		}
 	}
 	return b
 }
 
-func ruleBranch(s *console, t *engine.RuleTrace) branch {
+func ruleBranch(s *console, t *engine.RuleTrace, depth int) branch {
 	at := location{file: t.File, line: t.Line}.String()
 	if !t.Fired {
 		b := branch{cells: []cell{{text: gitindex.Clean(t.Rule, 80)}, {text: at}, s.marked(markUnsure, "was not true")}}
 		if f := t.Failed; f != nil {
 			b.under = append(b.under, branch{cells: []cell{{text: fmt.Sprintf("failed at line %d: %s%s", f.Line, gitindex.Clean(f.Text, 120), with(f.Locals))}}})
 		}
-		return asked(s, b, t)
+		return asked(s, b, t, depth)
 	}
 	times := ""
 	if t.Times > 1 {
@@ -247,22 +255,29 @@ func ruleBranch(s *console, t *engine.RuleTrace) branch {
 	b := branch{cells: []cell{{text: gitindex.Clean(t.Rule, 80)}, {text: at}, s.marked(markGood, "was true"+times)}}
 	for i := range t.Exits {
 		text := strings.TrimPrefix(with(t.Exits[i].Locals), ", with ")
-		if t.Exits[i].Value != "" && t.Exits[i].Value != "true" {
-			text = strings.Trim(t.Exits[i].Value+with(t.Exits[i].Locals), ", ")
+		if value := t.Exits[i].Value; value != "" && value != "true" {
+			text = gitindex.Clean(value, shownValue) + with(t.Exits[i].Locals)
 		}
 		if text != "" {
 			b.under = append(b.under, branch{cells: []cell{{text: text}}})
 		}
 	}
-	return asked(s, b, t)
+	return asked(s, b, t, depth)
 }
 
-func asked(s *console, b branch, t *engine.RuleTrace) branch {
+// asked hangs the rules that one asked under it.
+func asked(s *console, b branch, t *engine.RuleTrace, depth int) branch {
+	if depth == 0 {
+		return b
+	}
 	for i := range t.Asks {
-		b.under = append(b.under, ruleBranch(s, &t.Asks[i]))
+		b.under = append(b.under, ruleBranch(s, &t.Asks[i], depth-1))
 	}
 	return b
 }
+
+// shownValue is how much of a value is shown, in runes; -o json has more.
+const shownValue = 80
 
 func with(locals []engine.Local) string {
 	if len(locals) == 0 {
@@ -270,7 +285,7 @@ func with(locals []engine.Local) string {
 	}
 	var parts []string
 	for _, l := range locals {
-		parts = append(parts, l.Name+" = "+gitindex.Clean(l.Value, 100))
+		parts = append(parts, l.Name+" = "+gitindex.Clean(l.Value, shownValue))
 	}
 	return ", with " + strings.Join(parts, ", ")
 }

@@ -105,22 +105,18 @@ func policyTest(cmd *cobra.Command, o *policyTestOptions, args []string) error {
 		if err := g.run(cmd.Context(), func() error { return r.run(cmd.Context(), con, d, o, filter, g) }); err != nil {
 			return fmt.Errorf("%s: %w", d.name, err)
 		}
-		if len(r.Tests) == before {
-			return fmt.Errorf("there are no tests in %s%s", d.name, matching(o.filter))
+		if len(r.Tests) == before && o.filter == "" {
+			return fmt.Errorf("there are no tests in %s", d.name)
 		}
+	}
+	if len(r.Tests) == 0 {
+		return fmt.Errorf("there are no tests in %s that match %s", strings.Join(args, ", "), o.filter)
 	}
 	r.Coverage.finish()
 	if err := con.write(o.output, result{document: r, table: func(s *console) { r.print(s, o.verbose) }, report: r.report()}); err != nil {
 		return err
 	}
 	return r.exit()
-}
-
-func matching(filter string) string {
-	if filter == "" {
-		return ""
-	}
-	return " that match " + filter
 }
 
 // run runs the tests of one directory.
@@ -176,7 +172,7 @@ func (d *policyDir) regoTest(t *engine.TestResult) policyTestItem {
 		out.Outcome, out.Output = outFailed, t.Output
 		switch {
 		case t.Error != "":
-			out.Why = gitindex.Clean(t.Error, 500)
+			out.Why = gitindex.Clean(oneLine(t.Error), 500)
 		case t.Failed != "":
 			out.Why = "this is not true: " + gitindex.Clean(t.Failed, 300)
 			if t.FailedLine > 0 {
@@ -187,6 +183,15 @@ func (d *policyDir) regoTest(t *engine.TestResult) policyTestItem {
 		}
 	}
 	return out
+}
+
+// oneLine puts the lines of an error of OPA's behind each other.
+func oneLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	for i := range lines {
+		lines[i] = strings.TrimSpace(lines[i])
+	}
+	return strings.TrimSpace(lines[0] + " " + strings.Join(lines[1:], ", "))
 }
 
 func (d *policyDir) suiteCase(c *gatekeeper.CaseResult) policyTestItem {

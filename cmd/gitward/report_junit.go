@@ -42,12 +42,15 @@ type (
 		Failure   *junitMessage `xml:"failure"`
 		Error     *junitMessage `xml:"error"`
 		Skipped   *struct{}     `xml:"skipped"`
-		Output    string        `xml:"system-out,omitempty"`
+		Output    *junitText    `xml:"system-out"`
 	}
 	junitMessage struct {
 		Message string `xml:"message,attr"`
 		Type    string `xml:"type,attr,omitempty"`
-		Text    string `xml:",chardata"`
+		Text    string `xml:",cdata"`
+	}
+	junitText struct {
+		Text string `xml:",cdata"`
 	}
 )
 
@@ -80,7 +83,8 @@ func (s *junitSuite) add(c *reportCase) {
 	s.Tests++
 	s.took += c.took
 	s.Time = seconds(s.took)
-	out := junitCase{Name: c.name, Classname: s.Name, File: c.at.file, Line: c.at.line, Time: seconds(c.took), Output: c.output}
+	out := junitCase{Name: c.name, Classname: s.Name, File: c.at.file, Line: c.at.line, Time: seconds(c.took)}
+	output := c.output
 	switch c.outcome {
 	case outFailed:
 		s.Failures++
@@ -92,7 +96,10 @@ func (s *junitSuite) add(c *reportCase) {
 		s.Skipped++
 		out.Skipped = &struct{}{}
 	case outWarned:
-		out.Output = strings.TrimSpace(c.message().Text + "\n" + c.output)
+		output = strings.TrimSpace(c.message().Text + "\n" + output)
+	}
+	if output != "" {
+		out.Output = &junitText{output}
 	}
 	s.Cases = append(s.Cases, out)
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -45,7 +46,7 @@ func (b *Bundle) Tests(ctx context.Context, filter string, limit time.Duration) 
 // TestsWatched is Tests for somebody who watches; they come by file and line.
 func (b *Bundle) TestsWatched(ctx context.Context, filter string, limit time.Duration, w Watch) ([]TestResult, *cover.Report, error) {
 	lines := cover.New()
-	watched := &watched{Cover: lines, tell: w}
+	watched := &watched{Cover: lines, tell: w, tests: map[uint64]string{}, failed: map[string]*ast.Location{}}
 	var out []TestResult
 	for _, p := range b.parts() {
 		if len(p.tests) == 0 && !slices.ContainsFunc(slices.Collect(maps.Values(p.own)), hasTest) {
@@ -73,20 +74,39 @@ func isTestRule(r *ast.Rule) bool {
 	return strings.HasPrefix(name, tester.TestPrefix) || strings.HasPrefix(name, tester.SkipTestPrefix)
 }
 
-// watched notes what was covered, and tells which test begins.
+// watched notes what was covered, and where each test failed last, and tells which
+// test begins.
 type watched struct {
 	*cover.Cover
 	tell Watch
+
+	mu     sync.Mutex
+	tests  map[uint64]string        // by query
+	failed map[string]*ast.Location // by test
 }
 
+func testAt(l *ast.Location) string { return fmt.Sprintf("%s:%d", l.File, l.Row) }
+
 func (w *watched) TraceEvent(e topdown.Event) {
-	if r, ok := e.Node.(*ast.Rule); ok && w.tell != nil && e.Op == topdown.EnterOp && isTestRule(r) {
-		w.tell(fmt.Sprintf("%s.%s (%s:%d)", strings.TrimPrefix(r.Module.Package.Path.String(), "data."), ruleName(r), r.Loc().File, r.Loc().Row))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch x := e.Node.(type) {
+	case *ast.Rule:
+		if e.Op == topdown.EnterOp && isTestRule(x) {
+			w.tests[e.QueryID] = testAt(x.Loc())
+			if w.tell != nil {
+				w.tell(fmt.Sprintf("%s.%s (%s)", strings.TrimPrefix(x.Module.Package.Path.String(), "data."), ruleName(x), testAt(x.Loc())))
+			}
+		}
+	case *ast.Expr:
+		if test, ok := w.tests[e.QueryID]; ok && e.Op == topdown.FailOp && x.Location != nil {
+			w.failed[test] = x.Location
+		}
 	}
 	w.Cover.TraceEvent(e)
 }
 
-func (b *Bundle) testsOf(ctx context.Context, p *part, filter string, limit time.Duration, lines topdown.QueryTracer) ([]TestResult, error) {
+func (b *Bundle) testsOf(ctx context.Context, p *part, filter string, limit time.Duration, lines *watched) ([]TestResult, error) {
 	all := p.modules()
 	maps.Copy(all, p.tests)
 	store := inmem.NewFromObject(b.data)
@@ -115,11 +135,8 @@ func (b *Bundle) testsOf(ctx context.Context, p *part, filter string, limit time
 		if r.Error != nil {
 			t.Error = r.Error.Error()
 		}
-		if r.FailedAt != nil {
-			t.Failed = textOf(r.FailedAt.Location)
-			if r.FailedAt.Location != nil {
-				t.FailedLine = r.FailedAt.Location.Row
-			}
+		if at := lines.failed[fmt.Sprintf("%s:%d", t.File, t.Line)]; at != nil && !t.Pass && !t.Skip {
+			t.Failed, t.FailedLine = textOf(at), at.Row
 		}
 		out = append(out, t)
 	}

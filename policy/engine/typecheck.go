@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -103,15 +104,18 @@ func typeErrorsAs(s shape, modules map[string]*ast.Module, version ast.RegoVersi
 // typeProblem tells a reference that leads nowhere by what there is instead.
 func typeProblem(e *ast.Error, s shape) gitindex.Problem {
 	p := explain("", ast.Errors{e})[0]
+	ref, ok := strings.CutPrefix(p.Message, "undefined ref: ")
+	if !ok {
+		return p
+	}
+	p.Message = fmt.Sprintf("the input (%s) never has %s", s, ref)
 	if e.Details == nil {
 		return p
 	}
-	lines := e.Details.Lines()
-	if i := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "want (one of)") }); i >= 0 {
-		p.Message = "there is no such field in the input of shape " + s.String() + ": " + strings.TrimSpace(lines[0]) + "; " +
-			strings.TrimSpace(strings.Replace(lines[i], "want (one of)", "there is", 1))
-	} else if len(lines) > 0 && strings.HasPrefix(p.Message, "undefined ref") {
-		p.Message += ": " + strings.TrimSpace(lines[len(lines)-1])
+	for _, line := range e.Details.Lines() {
+		if list, ok := strings.CutPrefix(strings.TrimSpace(line), "want (one of): ["); ok {
+			p.Message += ": there is " + strings.ReplaceAll(strings.NewReplacer(`"`, "", "]", "").Replace(list), " ", ", ")
+		}
 	}
 	return p
 }
