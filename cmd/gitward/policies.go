@@ -51,8 +51,10 @@ func (p *process) policyController() *policies.Controller {
 }
 
 // bringPolicies has the Gates' policies in force before anything is asked, and
-// says which are not.
+// says which are not. Those of the accepted revision count, and no older ones that
+// were good: what cannot be put into force must not look as if it were.
 func (l *loaded) bringPolicies(ctx context.Context, con *console) {
+	l.policies.Dir = ""
 	l.policies.Sync(ctx)
 	stop := l.stop
 	l.stop = func() { l.policies.Close(); stop() }

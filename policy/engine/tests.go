@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -46,7 +45,7 @@ func (b *Bundle) Tests(ctx context.Context, filter string, limit time.Duration) 
 // TestsWatched is Tests for somebody who watches; they come by file and line.
 func (b *Bundle) TestsWatched(ctx context.Context, filter string, limit time.Duration, w Watch) ([]TestResult, *cover.Report, error) {
 	lines := cover.New()
-	watched := &watched{Cover: lines, tell: w, tests: map[uint64]string{}, failed: map[string]*ast.Location{}}
+	watched := &watched{Cover: lines, tell: w, failed: map[string]*ast.Location{}}
 	var out []TestResult
 	for _, p := range b.parts() {
 		if len(p.tests) == 0 && !slices.ContainsFunc(slices.Collect(maps.Values(p.own)), hasTest) {
@@ -80,27 +79,26 @@ type watched struct {
 	*cover.Cover
 	tell Watch
 
-	mu     sync.Mutex
-	tests  map[uint64]string        // by query
+	// Tests run one by one, and the queries of each are numbered anew.
+	test   string
+	query  uint64
 	failed map[string]*ast.Location // by test
 }
 
 func testAt(l *ast.Location) string { return fmt.Sprintf("%s:%d", l.File, l.Row) }
 
 func (w *watched) TraceEvent(e topdown.Event) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	switch x := e.Node.(type) {
 	case *ast.Rule:
 		if e.Op == topdown.EnterOp && isTestRule(x) {
-			w.tests[e.QueryID] = testAt(x.Loc())
+			w.test, w.query = testAt(x.Loc()), e.QueryID
 			if w.tell != nil {
 				w.tell(fmt.Sprintf("%s.%s (%s)", strings.TrimPrefix(x.Module.Package.Path.String(), "data."), ruleName(x), testAt(x.Loc())))
 			}
 		}
 	case *ast.Expr:
-		if test, ok := w.tests[e.QueryID]; ok && e.Op == topdown.FailOp && x.Location != nil {
-			w.failed[test] = x.Location
+		if w.test != "" && w.query == e.QueryID && e.Op == topdown.FailOp && x.Location != nil {
+			w.failed[w.test] = x.Location
 		}
 	}
 	w.Cover.TraceEvent(e)
@@ -110,7 +108,7 @@ func (b *Bundle) testsOf(ctx context.Context, p *part, filter string, limit time
 	all := p.modules()
 	maps.Copy(all, p.tests)
 	store := inmem.NewFromObject(b.data)
-	runner := tester.NewRunner().SetStore(store).SetDefaultRegoVersion(b.version).CapturePrintOutput(true).SetTimeout(limit).
+	runner := tester.NewRunner().SetStore(store).SetDefaultRegoVersion(b.version).CapturePrintOutput(true).SetTimeout(limit).SetParallel(1).
 		SetCoverageQueryTracer(lines).Filter(filter).
 		SetCompiler(ast.NewCompiler().WithCapabilities(capabilities()).WithDefaultRegoVersion(b.version).WithEnablePrintStatements(true).WithRewriteTestRules(true)).
 		SetModules(all)
