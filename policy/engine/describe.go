@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -81,6 +82,16 @@ func templateModules(read *gatekeeper.Template) (map[string]*ast.Module, ast.Reg
 		modules[name] = parsed
 	}
 	return modules, version, nil
+}
+
+// MetadataKeys are those that custom.gitward may have.
+func MetadataKeys() []string {
+	var out []string
+	for f := range reflect.TypeFor[said]().Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		out = append(out, name)
+	}
+	return out
 }
 
 // Speaks reports whether a rule is one of those that are asked: deny, violation,

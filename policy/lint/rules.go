@@ -222,7 +222,7 @@ func (m *module) metadata() {
 			continue
 		}
 		for _, key := range slices.Sorted(maps.Keys(fields)) {
-			if !slices.Contains([]string{"action", "points", "match"}, key) {
+			if !slices.Contains(engine.MetadataKeys(), key) {
 				m.found(Finding{Rule: unknownMetadata, Line: m.keyLine(a, key), Message: fmt.Sprintf("custom.gitward.%s is nothing that Gitward knows", key), Fix: knownKeys})
 			}
 		}
@@ -246,7 +246,7 @@ func (m *module) keyLine(a *ast.Annotations, key string) int {
 	return a.Location.Row
 }
 
-const knownKeys = "the keys are action, points and match"
+var knownKeys = "the keys are " + strings.Join(engine.MetadataKeys(), ", ")
 
 // spoken reports whether another module of the package has a rule that speaks.
 func (m *module) spoken() bool {
