@@ -3,9 +3,7 @@ package engine
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"reflect"
-	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -103,31 +101,6 @@ func RuleName(r *ast.Rule) string { return ruleName(r) }
 
 // References are the documents below data that a module may mean.
 func References(m *ast.Module) []ast.Ref { return references(m) }
-
-// Templates are the files in which ConstraintTemplates and constraints stand, by
-// kind.
-func (b *Bundle) Templates() map[string][]string {
-	out := map[string]map[string]bool{}
-	for _, d := range b.documents {
-		kind := d.kind
-		if d.template {
-			read, err := gatekeeper.ReadTemplate(d.file, d.line, d.text)
-			if err != nil {
-				continue
-			}
-			kind = read.Kind
-		}
-		if out[kind] == nil {
-			out[kind] = map[string]bool{}
-		}
-		out[kind][d.file] = true
-	}
-	files := map[string][]string{}
-	for kind, set := range out {
-		files[kind] = slices.Sorted(maps.Keys(set))
-	}
-	return files
-}
 
 // textOf is the first line of what stands at a location.
 func textOf(l *ast.Location) string {
