@@ -15,7 +15,7 @@ import (
 )
 
 // suiteEvaluator is who evaluates the templates of suites.
-func suiteEvaluator() gatekeeper.Evaluator { return engine.Plain() }
+func suiteEvaluator() gatekeeper.Evaluator { return engine.Judge() }
 
 // runSuites runs all of Gatekeeper's suites below a directory. The problems are
 // fields that no suite has. tell is told what begins.

@@ -66,32 +66,51 @@ func (b *Bundle) problem(file string, line int, format string, args ...any) {
 
 // mount puts a data file where its directory is.
 func (b *Bundle) mount(name string, text []byte) {
-	var value any
-	if err := yaml.Unmarshal(text, &value); err != nil {
+	value, err := readData(text)
+	if err != nil {
 		b.problem(name, 0, "this data does not parse: %s", gitindex.Clean(err.Error(), 200))
 		return
 	}
-	at := b.data
-	if dir := path.Dir(name); dir != "." {
-		for _, step := range strings.Split(dir, "/") {
-			next, ok := at[step].(map[string]any)
-			if !ok {
-				next = map[string]any{}
-				at[step] = next
-			}
-			at = next
-		}
-	}
-	object, ok := value.(map[string]any)
-	if !ok {
+	if _, ok := value.(map[string]any); !ok {
 		b.problem(name, 0, "data must be an object")
 		return
 	}
-	for key, v := range object {
-		if _, taken := at[key]; taken {
-			b.problem(name, 0, "%q is given elsewhere as well", gitindex.Clean(key, 80))
+	if dir := path.Dir(name); dir != "." {
+		for _, step := range slices.Backward(strings.Split(dir, "/")) {
+			value = map[string]any{step: value}
 		}
-		at[key] = v
+	}
+	b.merge(name, b.data, value.(map[string]any), "data")
+}
+
+// readData reads YAML or JSON, and leaves numbers as they are.
+func readData(text []byte) (any, error) {
+	asJSON, err := yaml.YAMLToJSON(text)
+	if err != nil {
+		return nil, err
+	}
+	var value any
+	d := json.NewDecoder(bytes.NewReader(asJSON))
+	d.UseNumber()
+	return value, d.Decode(&value)
+}
+
+// merge adds what a file has to what others have. Two may have the same object,
+// but not the same value in it.
+func (b *Bundle) merge(name string, into, from map[string]any, at string) {
+	for _, key := range slices.Sorted(maps.Keys(from)) {
+		have, taken := into[key]
+		if !taken {
+			into[key] = from[key]
+			continue
+		}
+		old, ok1 := have.(map[string]any)
+		more, ok2 := from[key].(map[string]any)
+		if !ok1 || !ok2 {
+			b.problem(name, 0, "another file gives %s as well", gitindex.Clean(at+"."+key, 200))
+			continue
+		}
+		b.merge(name, old, more, at+"."+key)
 	}
 }
 
@@ -162,8 +181,13 @@ func (b *Bundle) parse(sources map[string]string, given *int) {
 		versions = []ast.RegoVersion{version}
 	}
 	var fewest []gitindex.Problem
+	failed := make([]map[string]bool, len(versions))
 	for i, version := range versions {
 		modules, problems := parseAll(sources, version)
+		failed[i] = map[string]bool{}
+		for _, p := range problems {
+			failed[i][p.Path] = true
+		}
 		if len(problems) == 0 {
 			b.version = version
 			for name, m := range modules {
@@ -179,7 +203,22 @@ func (b *Bundle) parse(sources map[string]string, given *int) {
 			fewest = problems
 		}
 	}
+	b.mixed(failed)
 	b.Problems = append(b.Problems, fewest...)
+}
+
+// mixed says so where every module is good Rego, but not of one version.
+func (b *Bundle) mixed(failed []map[string]bool) {
+	if len(failed) < 2 {
+		return
+	}
+	for name := range failed[0] {
+		if failed[1][name] {
+			return
+		}
+	}
+	old, young := slices.Sorted(maps.Keys(failed[0]))[0], slices.Sorted(maps.Keys(failed[1]))[0]
+	b.problem(young, 0, "this is version 1 of Rego, and %s is version 0: \"import rego.v1\" here goes with that", gitindex.Clean(old, 200))
 }
 
 func isTest(name string) bool { return strings.HasSuffix(name, "_test.rego") }
@@ -206,7 +245,10 @@ func parseAll(sources map[string]string, version ast.RegoVersion) (map[string]*a
 // built-in that is not there.
 func explain(name string, err error) []gitindex.Problem {
 	var list ast.Errors
-	if !errors.As(err, &list) {
+	var alone *ast.Error
+	if errors.As(err, &alone) {
+		list = ast.Errors{alone}
+	} else if !errors.As(err, &list) {
 		return []gitindex.Problem{{Path: name, Message: gitindex.Clean(err.Error(), 300)}}
 	}
 	out := make([]gitindex.Problem, 0, len(list))

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"regexp"
@@ -66,15 +65,14 @@ type Policy struct {
 	File  string
 	Line  int
 
-	unit   *unit
-	shape  shape
-	rules  []rule
-	points map[policy.Point]policy.Action
-	// concerns narrows what it is asked about; nil is everything.
-	concerns func(*subject) (bool, error)
+	unit  *unit
+	shape shape
+	rules []rule
+	// exception is the package's rule of that name, if it has one.
+	exception *rule
+	terms     // of the package, or of the constraint; points are of all rules together
 	// judges narrows the operations; nil leaves it to the shape.
 	judges     func(operation string) bool
-	match      json.RawMessage // that concerns was made of
 	parameters *ast.Term
 	inventory  []string
 }
@@ -88,6 +86,9 @@ type rule struct {
 	title string
 	warns bool
 	query rego.PreparedEvalQuery
+	// titles are those of its definitions, by their place.
+	titles map[string]string
+	terms  // that stand above the rule; points are the package's if there are none
 }
 
 // packages finds the packages of some of a unit's modules that have something to
@@ -102,34 +103,57 @@ func (u *unit) packages(of map[string]*ast.Module) ([]*Policy, error) {
 				continue
 			}
 			path := m.Package.Path.Append(ast.StringTerm(name))
-			key := strings.TrimPrefix(m.Package.Path.String(), "data.")
+			key := m.Package.Path.String()
 			p := byPackage[key]
 			if p == nil {
-				p = &Policy{Name: key, File: file, Line: m.Package.Loc().Row, unit: u}
+				p = &Policy{Name: dotted(m.Package.Path), File: file, Line: m.Package.Loc().Row, unit: u}
 				byPackage[key] = p
 			}
 			if !slices.ContainsFunc(p.rules, func(have rule) bool { return have.name == name }) {
-				p.rules = append(p.rules, rule{name: name, path: path, file: file, line: r.Loc().Row, warns: strings.HasPrefix(name, "warn")})
+				p.rules = append(p.rules, rule{name: name, path: path, file: file, line: r.Loc().Row, warns: strings.HasPrefix(name, "warn"), titles: map[string]string{}})
 			}
 		}
 	}
 	var out []*Policy
 	for _, key := range slices.Sorted(maps.Keys(byPackage)) {
 		p := byPackage[key]
+		p.exempt()
 		if err := p.prepare(); err != nil {
 			return nil, err
 		}
-		w := u.readings(p.rules)
+		w := u.readings(p.all())
 		p.shape, p.inventory = w.shape(), slices.Sorted(maps.Keys(w.inventory))
 		out = append(out, p)
 	}
 	return out, nil
 }
 
+// dotted is a package's name as its author has it, though a step may be a word
+// of the language.
+func dotted(pkg ast.Ref) string {
+	var steps []string
+	for _, t := range pkg[1:] {
+		step, _ := t.Value.(ast.String)
+		steps = append(steps, string(step))
+	}
+	return strings.Join(steps, ".")
+}
+
+// all are the policy's rules, and the one that makes exceptions of them.
+func (p *Policy) all() []*rule {
+	var out []*rule
+	for i := range p.rules {
+		out = append(out, &p.rules[i])
+	}
+	if p.exception != nil {
+		out = append(out, p.exception)
+	}
+	return out
+}
+
 // prepare makes a policy's rules ready.
 func (p *Policy) prepare() error {
-	for i := range p.rules {
-		r := &p.rules[i]
+	for _, r := range p.all() {
 		query := ast.NewBody(ast.NewExpr(ast.NewTerm(r.path)))
 		q, err := rego.New(rego.Compiler(p.unit.compiler), rego.Store(p.unit.store), rego.ParsedQuery(query)).PrepareForEval(background)
 		if err != nil {

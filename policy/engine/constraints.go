@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -55,7 +56,8 @@ func (b *Bundle) constraints() ([]*Policy, []gitindex.Problem) {
 }
 
 func (d *document) problem(err error) gitindex.Problem {
-	return gitindex.Problem{Path: d.file, Line: d.line, Message: gitindex.Clean(err.Error(), 500)}
+	why := strings.TrimPrefix(err.Error(), fmt.Sprintf("reading %s:%d: ", d.file, d.line))
+	return gitindex.Problem{Path: d.file, Line: d.line, Message: gitindex.Clean(why, 500)}
 }
 
 // templates reads and compiles the templates, by the kind of their constraints.
@@ -92,7 +94,7 @@ func (b *Bundle) template(read *gatekeeper.Template) (*template, []gitindex.Prob
 	if err != nil {
 		return nil, explain(read.File, err)
 	}
-	u, err := compile(modules, version, b.data)
+	u, err := compile(modules, version, inventoried(b.data))
 	if err != nil {
 		return nil, explain(read.File, err)
 	}
@@ -106,7 +108,7 @@ func (b *Bundle) template(read *gatekeeper.Template) (*template, []gitindex.Prob
 		return nil, []gitindex.Problem{{Path: read.File, Line: read.Line, Message: err.Error()}}
 	}
 	t.rule = p.rules[0]
-	t.inventory = slices.Sorted(maps.Keys(u.readings(p.rules).inventory))
+	t.inventory = slices.Sorted(maps.Keys(u.readings(p.all()).inventory))
 	return t, nil
 }
 
@@ -119,7 +121,7 @@ func (t *template) policy(c *gatekeeper.Constraint) (*Policy, error) {
 		return nil, fmt.Errorf("reading the parameters: %w", err)
 	}
 	p := &Policy{Name: c.Kind + "/" + c.Name, File: c.File, Line: c.Line, unit: t.unit, shape: gatekeeperShape, rules: []rule{t.rule},
-		points: map[policy.Point]policy.Action{}, parameters: ast.NewTerm(parameters), inventory: t.inventory}
+		terms: terms{points: map[policy.Point]policy.Action{}}, parameters: ast.NewTerm(parameters), inventory: t.inventory}
 	for own, theirs := range points {
 		if actions := c.Actions(theirs); len(actions) > 0 {
 			var a policy.Action
@@ -142,13 +144,13 @@ func content(operation string) bool { return operation == "CREATE" || operation 
 
 var errNoMatch = errors.New("custom.gitward.match and custom.matchers are as a Gatekeeper constraint's spec.match")
 
-// narrow has a policy asked only about what a match says.
-func (p *Policy) narrow(match []byte) error {
+// narrow has somebody asked only about what a match says.
+func (t *terms) narrow(match []byte) error {
 	c, err := gatekeeper.ReadMatch(match)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNoMatch, err)
 	}
-	p.concerns, p.match = func(s *subject) (bool, error) { return c.Matches(s.review()) }, match
+	t.concerns, t.match = func(s *subject) (bool, error) { return c.Matches(s.review()) }, match
 	return nil
 }
 

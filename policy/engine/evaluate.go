@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,6 +27,7 @@ var background = context.Background()
 type subject struct {
 	root      ast.Object // the review
 	operation string
+	point     policy.Point
 	shapes    [3]ast.Value
 	about     *gatekeeper.Review
 }
@@ -62,12 +65,21 @@ func (s *subject) at(path ...string) ast.Value {
 	return v
 }
 
-// as is the subject in a shape; nil where there is none: what is deleted has no
-// content, and who writes for conftest or Gatekeeper speaks of content unless he
-// says otherwise.
+// judged reports whether a policy is for the subject's operation: what is deleted
+// has no content, and who writes for conftest or Gatekeeper speaks of content
+// unless he says otherwise. What he says is for admission: of what is there, all
+// templates judge.
+func (s *subject) judged(p *Policy) bool {
+	if p.judges != nil {
+		return s.point != policy.Admission || p.judges(s.operation)
+	}
+	return p.shape == review || content(s.operation)
+}
+
+// as is the subject in a shape; nil if the policy is not to be asked.
 func (s *subject) as(p *Policy) ast.Value {
 	switch {
-	case p.judges != nil && !p.judges(s.operation), p.judges == nil && p.shape != review && !content(s.operation):
+	case !s.judged(p):
 		return nil
 	case p.shape == review:
 		return s.root
@@ -103,9 +115,14 @@ func (s *subject) shaped(sh shape) ast.Value {
 		if !ok {
 			return nil
 		}
-		object.Foreach(func(k, t *ast.Term) { out.Insert(k, t) })
+		// No object says of itself where it came from: what Gitward has not said is
+		// not there.
+		object.Foreach(func(k, t *ast.Term) {
+			if name, ok := k.Value.(ast.String); !ok || !slices.Contains(added, string(name)) {
+				out.Insert(k, t)
+			}
+		})
 	}
-	// Last, so that no object says where it came from.
 	for _, key := range added {
 		if t := s.root.Get(ast.InternedTerm(key)); t != nil {
 			out.Insert(ast.InternedTerm(key), t)
@@ -151,6 +168,8 @@ type Evaluation struct {
 	// asks whether to go on, which a built-in that is at work does not.
 	Budget time.Duration
 	Clock  func() time.Duration
+
+	options []rego.EvalOption
 }
 
 // NewEvaluation reads an input: the JSON of a policy.Input.
@@ -159,20 +178,67 @@ func NewEvaluation(input []byte, point policy.Point) (*Evaluation, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.point = point
 	return &Evaluation{subject: s, point: point}, nil
 }
 
 // Evaluate asks one policy.
 func (v *Evaluation) Evaluate(p *Policy) []policy.Finding {
+	out := v.hear(p)
+	for i := range out {
+		out[i].Message, out[i].Fix = gitindex.Clean(out[i].Message, longest), gitindex.Clean(out[i].Fix, longest)
+	}
+	return out
+}
+
+// longest is a text that people read.
+const longest = 500
+
+// hear is what a policy says, word by word.
+func (v *Evaluation) hear(p *Policy) []policy.Finding {
 	in, action, found := v.put(p)
 	if in == nil {
 		return found
 	}
 	var out []policy.Finding
 	for i := range p.rules {
-		out = append(out, v.ask(p, &p.rules[i], in, action)...)
+		out = append(out, v.askOne(p, &p.rules[i], in, action)...)
+	}
+	return v.excuse(p, in, once(out))
+}
+
+// once drops failures that come to several rules from one place.
+func once(found []policy.Finding) []policy.Finding {
+	same := func(a, b policy.Finding) bool {
+		return a.Kind == policy.Erred && b.Kind == policy.Erred && a.File == b.File && a.Line == b.Line && a.Message == b.Message && a.Action == b.Action
+	}
+	var out []policy.Finding
+	for _, f := range found {
+		if !slices.ContainsFunc(out, func(have policy.Finding) bool { return same(have, f) }) {
+			out = append(out, f)
+		}
 	}
 	return out
+}
+
+// askOne asks a rule by its own terms.
+func (v *Evaluation) askOne(p *Policy, r *rule, in ast.Value, action policy.Action) []policy.Finding {
+	if r.points != nil {
+		own, asked := r.points[v.point]
+		if !asked {
+			return nil
+		}
+		action = own
+	}
+	if r.concerns != nil {
+		switch concerned, err := r.concerns(v.subject); {
+		case err != nil:
+			return []policy.Finding{v.failed(p, r, action, err)}
+		case !concerned:
+			return nil
+		}
+	}
+	return v.ask(p, r, in, action)
 }
 
 // put finds what a policy is asked about; nil is nothing.
@@ -223,34 +289,43 @@ func (v *Evaluation) ask(p *Policy, r *rule, in ast.Value, action policy.Action)
 	}
 	var trouble []topdown.Error
 	value, err := v.run(r, in, rego.EvalBuiltinErrorList(&trouble))
-	switch {
-	case err != nil:
-		f := p.erred(action, err)
-		f.Rule = r.name
-		var at *topdown.Error
-		if errors.As(err, &at) {
-			f.Message = gitindex.Clean(at.Message, 300)
-			if at.Location != nil {
-				f.File, f.Line = or(at.Location.File, f.File), at.Location.Row
-			}
-			if topdown.IsCancel(err) {
-				f.Kind, f.Message = policy.Overrun, fmt.Sprintf("it took longer than %v", v.Budget)
-			}
-		}
-		return []policy.Finding{f}
-	case value == nil:
-		return nil
+	if err != nil {
+		return []policy.Finding{v.failed(p, r, action, err)}
 	}
 	found := p.findings(r, value, action)
 	if len(found) > 0 {
 		v.locate(r, in, found)
 	}
+	// A built-in that fails is undefined to OPA, and a rule that hangs on it finds
+	// nothing: but it has not found the request to be good either. What it did find
+	// leads to the same, and says more.
+	if len(found) == 0 && len(trouble) > 0 {
+		found = append(found, v.failed(p, r, action, &trouble[0]))
+	}
 	return found
+}
+
+// failed is what is found where a rule's evaluation failed.
+func (v *Evaluation) failed(p *Policy, r *rule, action policy.Action, err error) policy.Finding {
+	f := p.erred(action, err)
+	f.Rule, f.File, f.Line = r.name, r.file, r.line
+	var at *topdown.Error
+	if !errors.As(err, &at) {
+		return f
+	}
+	f.Message = gitindex.Clean(strings.Join(strings.Fields(at.Message), " "), 300)
+	if at.Location != nil {
+		f.File, f.Line = or(at.Location.File, f.File), at.Location.Row
+	}
+	if topdown.IsCancel(err) {
+		f.Kind, f.Message = policy.Overrun, fmt.Sprintf("it took longer than %v", v.Budget)
+	}
+	return f
 }
 
 // run evaluates a rule; nil is undefined.
 func (v *Evaluation) run(r *rule, in ast.Value, more ...rego.EvalOption) (any, error) {
-	options := append(more, rego.EvalParsedInput(in))
+	options := append(append(more, rego.EvalParsedInput(in)), v.options...)
 	if v.Budget > 0 {
 		cancel := topdown.NewCancel()
 		defer v.cancelInTime(cancel)()
@@ -281,98 +356,4 @@ func (v *Evaluation) cancelInTime(c topdown.Cancel) (stop func()) {
 		c.Cancel()
 	})
 	return func() { timer.Stop() }
-}
-
-// findings reads what a rule says: true, a message, an object with one, or a set
-// or list of these.
-func (p *Policy) findings(r *rule, value any, action policy.Action) []policy.Finding {
-	base := policy.Finding{Policy: p.Name, Rule: r.name, Title: or(r.title, p.Title), Kind: policy.Violation, Action: action, File: r.file, Line: r.line}
-	one := func(v any) policy.Finding {
-		f := base
-		switch v := v.(type) {
-		case string:
-			f.Message = gitindex.Clean(v, 500)
-		case map[string]any:
-			msg, ok := v["msg"].(string)
-			if !ok {
-				f.Kind, f.Message = policy.Erred, "it found something, but there is no \"msg\" in what it says"
-				return f
-			}
-			f.Message, f.Details = gitindex.Clean(msg, 500), v["details"]
-			if fix, ok := v["fix"].(string); ok {
-				f.Fix = gitindex.Clean(fix, 300)
-			}
-		default:
-			f.Kind, f.Message = policy.Erred, fmt.Sprintf("it found something, but says it in a %T: want a message, or an object with \"msg\"", v)
-		}
-		return f
-	}
-	switch v := value.(type) {
-	case bool:
-		if !v {
-			return nil
-		}
-		base.Message = or(base.Title, "this is not allowed")
-		return []policy.Finding{base}
-	case []any:
-		out := make([]policy.Finding, 0, len(v))
-		for _, item := range v {
-			out = append(out, one(item))
-		}
-		return out
-	}
-	return []policy.Finding{one(value)}
-}
-
-func or(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
-}
-
-// locate finds the line of each finding, by evaluating once more and looking on.
-// Findings are rare.
-func (v *Evaluation) locate(r *rule, in ast.Value, found []policy.Finding) {
-	o := &onlooker{path: r.path, at: map[string]*ast.Location{}}
-	if _, err := v.run(r, in, rego.EvalQueryTracer(o)); err != nil {
-		return
-	}
-	for i := range found {
-		if at := o.at[found[i].Message]; at != nil {
-			found[i].File, found[i].Line = at.File, at.Row
-		}
-	}
-}
-
-// onlooker notes which rule gave which message.
-type onlooker struct {
-	path ast.Ref
-	at   map[string]*ast.Location
-}
-
-func (*onlooker) Enabled() bool { return true }
-
-func (*onlooker) Config() topdown.TraceConfig { return topdown.TraceConfig{} }
-
-func (o *onlooker) TraceEvent(e topdown.Event) {
-	r, ok := e.Node.(*ast.Rule)
-	if !ok || e.Op != topdown.ExitOp || !r.Ref().GroundPrefix().HasPrefix(o.path) {
-		return
-	}
-	for _, head := range []*ast.Term{r.Head.Key, r.Head.Value} {
-		if head == nil {
-			continue
-		}
-		switch said := e.Plug(head).Value.(type) {
-		case ast.String:
-			o.at[gitindex.Clean(string(said), 500)] = r.Loc()
-		case ast.Object:
-			if msg := said.Get(ast.InternedTerm("msg")); msg != nil {
-				if s, ok := msg.Value.(ast.String); ok {
-					o.at[gitindex.Clean(string(s), 500)] = r.Loc()
-				}
-			}
-		}
-	}
 }

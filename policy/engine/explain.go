@@ -92,6 +92,11 @@ func (v *Evaluation) Explain(p *Policy) Explanation {
 	}
 	x.Findings = v.Evaluate(p)
 	for i := range p.rules {
+		if why := v.spares(&p.rules[i]); why != "" {
+			r := &p.rules[i]
+			x.Rules = append(x.Rules, RuleTrace{Rule: r.name, File: r.file, Line: r.line, Failed: &Failure{File: r.file, Line: r.line, Text: why}})
+			continue
+		}
 		w := &witness{calls: map[uint64]*call{}}
 		_, err := v.run(&p.rules[i], in, rego.EvalQueryTracer(w), rego.EvalRuleIndexing(false), rego.EvalEarlyExit(false))
 		traces := w.traces()
@@ -103,6 +108,19 @@ func (v *Evaluation) Explain(p *Policy) Explanation {
 		x.Rules = append(x.Rules, traces...)
 	}
 	return x
+}
+
+// spares says why a rule is not asked though its policy is; empty if it is.
+func (v *Evaluation) spares(r *rule) string {
+	if _, asked := r.points[v.point]; r.points != nil && !asked {
+		return fmt.Sprintf("it is not asked at the point %s", v.point)
+	}
+	if r.concerns != nil {
+		if concerned, err := r.concerns(v.subject); err == nil && !concerned {
+			return "its match does not concern the request"
+		}
+	}
+	return ""
 }
 
 // witness makes calls of rules of what OPA tells while it evaluates.

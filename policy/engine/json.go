@@ -53,10 +53,14 @@ func (d *decoder) next(c byte) bool {
 }
 
 func (d *decoder) value(depth int) (*ast.Term, error) {
-	if d.space(); d.at == len(d.text) || depth > deepest {
+	if d.space(); d.at == len(d.text) {
 		return nil, errJSON
 	}
-	switch d.text[d.at] {
+	c := d.text[d.at]
+	if depth == deepest && (c == '{' || c == '[') {
+		return nil, errJSON
+	}
+	switch c {
 	case '{':
 		d.at++
 		return d.object(depth + 1)

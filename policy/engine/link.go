@@ -15,6 +15,8 @@ type part struct {
 	own   map[string]*ast.Module
 	leans map[string]*ast.Module
 	tests map[string]*ast.Module
+	// fixtures are other directories' test modules that the tests lean on.
+	fixtures map[string]*ast.Module
 }
 
 func (p *part) modules() map[string]*ast.Module {
@@ -36,7 +38,7 @@ func (b *Bundle) parts() []*part {
 	at := func(file string) *part {
 		dir := path.Dir(file)
 		if byDir[dir] == nil {
-			byDir[dir] = &part{own: map[string]*ast.Module{}, leans: map[string]*ast.Module{}, tests: map[string]*ast.Module{}}
+			byDir[dir] = &part{own: map[string]*ast.Module{}, leans: map[string]*ast.Module{}, tests: map[string]*ast.Module{}, fixtures: map[string]*ast.Module{}}
 		}
 		return byDir[dir]
 	}
@@ -46,7 +48,7 @@ func (b *Bundle) parts() []*part {
 	for file, m := range b.tests {
 		at(file).tests[file] = m
 	}
-	l := linker{modules: b.modules}
+	l := linker{modules: b.modules, tests: b.tests}
 	var out []*part
 	for _, dir := range slices.Sorted(maps.Keys(byDir)) {
 		p := byDir[dir]
@@ -71,25 +73,55 @@ func (b *Bundle) spread() bool {
 
 // linker finds what modules refer to. It reads them as they are written: two
 // directories with one package cannot always be compiled together.
-type linker struct{ modules map[string]*ast.Module }
+type linker struct{ modules, tests map[string]*ast.Module }
 
 func (l *linker) link(dir string, p *part) {
-	todo := slices.Concat(slices.Collect(maps.Values(p.own)), slices.Collect(maps.Values(p.tests)))
+	l.follow(dir, p, p.own)
+	l.follow(dir, p, p.tests)
+}
+
+// follow adds to a part what some of its modules refer to, and what that refers
+// to in turn. Only what is in tests may mean what is in tests.
+func (l *linker) follow(dir string, p *part, from map[string]*ast.Module) {
+	todo := slices.Collect(maps.Keys(from))
 	for len(todo) > 0 {
-		m := todo[0]
+		file := todo[0]
 		todo = todo[1:]
-		for _, ref := range references(m) {
+		for _, ref := range references(l.module(file)) {
 			if p.has(ref) {
 				continue
 			}
-			for file, found := range l.nearest(dir, ref) {
-				if p.leans[file] == nil && p.own[file] == nil {
-					p.leans[file] = found
-					todo = append(todo, found)
+			found := nearest(l.modules, dir, ref)
+			if len(found) == 0 && isTest(file) {
+				found = nearest(l.tests, dir, ref)
+			}
+			for name, m := range found {
+				if p.add(name, m) {
+					todo = append(todo, name)
 				}
 			}
 		}
 	}
+}
+
+func (l *linker) module(file string) *ast.Module {
+	if m := l.tests[file]; m != nil {
+		return m
+	}
+	return l.modules[file]
+}
+
+// add takes a module from elsewhere, and reports whether it is new.
+func (p *part) add(file string, m *ast.Module) bool {
+	into := p.leans
+	if isTest(file) {
+		into = p.fixtures
+	}
+	if p.own[file] != nil || p.tests[file] != nil || into[file] != nil {
+		return false
+	}
+	into[file] = m
+	return true
 }
 
 // has reports whether a part's own directory has what a reference names.
@@ -105,32 +137,40 @@ func (p *part) has(ref ast.Ref) bool {
 }
 
 // nearest are the modules that define what a reference names, of those
-// directories that have most of the path to dir in common.
-func (l *linker) nearest(dir string, ref ast.Ref) map[string]*ast.Module {
-	out, best := map[string]*ast.Module{}, -1
-	for file, m := range l.modules {
+// directories to which one goes fewest steps up from dir, and then fewest down.
+func nearest(of map[string]*ast.Module, dir string, ref ast.Ref) map[string]*ast.Module {
+	out, best := map[string]*ast.Module{}, way{up: -1}
+	for file, m := range of {
 		if !defines(m, ref) {
 			continue
 		}
-		near := common(dir, path.Dir(file))
-		if near > best {
-			out, best = map[string]*ast.Module{}, near
-		}
-		if near == best {
+		switch to := between(dir, path.Dir(file)); {
+		case best.up < 0 || to.up < best.up || to.up == best.up && to.down < best.down:
+			out, best = map[string]*ast.Module{file: m}, to
+		case to == best:
 			out[file] = m
 		}
 	}
 	return out
 }
 
-// common counts the steps that two directories share.
-func common(a, b string) int {
-	x, y := strings.Split(a, "/"), strings.Split(b, "/")
+// way is how one goes from a directory to another.
+type way struct{ up, down int }
+
+func between(a, b string) way {
+	x, y := steps(a), steps(b)
 	n := 0
 	for n < len(x) && n < len(y) && x[n] == y[n] {
 		n++
 	}
-	return n
+	return way{up: len(x) - n, down: len(y) - n}
+}
+
+func steps(dir string) []string {
+	if dir == "." {
+		return nil
+	}
+	return strings.Split(dir, "/")
 }
 
 // defines reports whether a module defines the document that a reference leads

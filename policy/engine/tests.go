@@ -48,7 +48,7 @@ func (b *Bundle) TestsWatched(ctx context.Context, filter string, limit time.Dur
 	watched := &watched{Cover: lines, tell: w, failed: map[string]*ast.Location{}}
 	var out []TestResult
 	for _, p := range b.parts() {
-		if len(p.tests) == 0 && !slices.ContainsFunc(slices.Collect(maps.Values(p.own)), hasTest) {
+		if !p.tested() {
 			continue
 		}
 		results, err := b.testsOf(ctx, p, filter, limit, watched)
@@ -60,12 +60,39 @@ func (b *Bundle) TestsWatched(ctx context.Context, filter string, limit time.Dur
 	slices.SortStableFunc(out, func(x, y TestResult) int {
 		return cmp.Or(strings.Compare(x.File, y.File), cmp.Compare(x.Line, y.Line), strings.Compare(x.Name, y.Name))
 	})
-	report := lines.Report(b.modules)
-	return out, &report, nil
+	return out, b.covered(lines), nil
 }
 
-func hasTest(m *ast.Module) bool {
-	return slices.ContainsFunc(m.Rules, func(r *ast.Rule) bool { return isTestRule(r) })
+// covered reports what was covered of the modules that are no tests.
+func (b *Bundle) covered(lines *cover.Cover) *cover.Report {
+	all := lines.Report(b.modules)
+	out := &cover.Report{Files: map[string]*cover.FileReport{}}
+	for name, file := range all.Files {
+		if b.modules[name] != nil {
+			out.Files[name] = file
+			out.CoveredLines += file.CoveredLines
+			out.NotCoveredLines += file.NotCoveredLines
+		}
+	}
+	if lines := out.CoveredLines + out.NotCoveredLines; lines > 0 {
+		out.Coverage = 100 * float64(out.CoveredLines) / float64(lines)
+	}
+	return out
+}
+
+// tested reports whether a part has tests, in whatever file.
+func (p *part) tested() bool {
+	if len(p.tests) > 0 {
+		return true
+	}
+	for _, m := range p.own {
+		for _, r := range m.Rules {
+			if isTestRule(r) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func isTestRule(r *ast.Rule) bool {
@@ -107,6 +134,7 @@ func (w *watched) TraceEvent(e topdown.Event) {
 func (b *Bundle) testsOf(ctx context.Context, p *part, filter string, limit time.Duration, lines *watched) ([]TestResult, error) {
 	all := p.modules()
 	maps.Copy(all, p.tests)
+	maps.Copy(all, p.fixtures)
 	store := inmem.NewFromObject(b.data)
 	runner := tester.NewRunner().SetStore(store).SetDefaultRegoVersion(b.version).CapturePrintOutput(true).SetTimeout(limit).SetParallel(1).
 		SetCoverageQueryTracer(lines).Filter(filter).
@@ -123,8 +151,8 @@ func (b *Bundle) testsOf(ctx context.Context, p *part, filter string, limit time
 	}
 	var out []TestResult
 	for r := range results {
-		if r.Location != nil && p.leans[r.Location.File] != nil {
-			continue // a test of another directory, which is run there
+		if r.Location != nil && p.own[r.Location.File] == nil && p.tests[r.Location.File] == nil {
+			continue // it is run where it lies
 		}
 		t := TestResult{Name: r.Package + "." + r.Name, Pass: r.Pass(), Skip: r.Skip, Duration: r.Duration, Output: string(r.Output)}
 		if r.Location != nil {

@@ -170,6 +170,11 @@ func (t *trial) try(ctx context.Context, c *Case) CaseResult {
 	if c.Skip {
 		return t.result(c.Name, Skipped, nil)
 	}
+	if t.suite.Limit > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeout(ctx, t.suite.Limit)
+		defer stop()
+	}
 	messages, err := t.violations(ctx, c)
 	if err == nil {
 		err = judge(c.Assertions, messages)

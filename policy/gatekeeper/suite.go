@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"time"
 
 	yamlv3 "go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -29,6 +30,10 @@ type Suite struct {
 	// Ignored are the fields of the file that `gator` passes over, which may be
 	// misspelt, like "tests[0].cases[2].asertions".
 	Ignored []string `json:"-"`
+
+	// Limit is what a case may take; zero is no bound. The Evaluator is told by the
+	// deadline of its context.
+	Limit time.Duration `json:"-"`
 }
 
 // Test is one Template with one Constraint, and the objects they are tried on.
