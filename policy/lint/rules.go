@@ -332,13 +332,12 @@ func (m *module) titled(r *ast.Rule) bool {
 // untested is the rule of that name: one finding for each package, or template.
 func (l *linter) untested(u engine.Unit, suites map[string]bool) {
 	if u.Template != "" {
-		for _, file := range slices.Sorted(maps.Keys(u.Modules)) {
-			if strings.Contains(file, " (") || suites[file] {
-				return
-			}
+		// Its modules are named by the file, and further ones by that and a number.
+		file := slices.Min(slices.Collect(maps.Keys(u.Modules)))
+		if !suites[file] {
 			l.findings = append(l.findings, Finding{Rule: untested, File: file, Line: 1, Message: "no suite tests the template " + u.Template, Fix: "add a Suite of test.gatekeeper.sh/v1alpha1 beside it"})
-			return
 		}
+		return
 	}
 	tested := map[string]bool{}
 	for _, set := range []map[string]*ast.Module{u.Tests, u.Modules} {
