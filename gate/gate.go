@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gitward/gitward/gitindex"
+	"github.com/gitward/gitward/policy"
 )
 
 // Refresher brings the index up to date on demand, for requests that come
@@ -35,7 +36,9 @@ type Gate struct {
 	Recorder  Recorder
 	// Ledger keeps the uses of break-glass; nil means that there are none.
 	Ledger Ledger
-	Now    func() time.Time
+	// Point is where policies are asked; the zero value is policy.Admission.
+	Point policy.Point
+	Now   func() time.Time
 
 	looks looks
 }

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/policy"
@@ -30,7 +31,7 @@ func (g *Gate) govern(ctx context.Context, view *View, req *Request, d Decision)
 		return d.ungoverned(req, d.governed[0], fmt.Errorf("putting the request to the policies: %w", err))
 	}
 	for _, r := range d.governed {
-		found, err := view.Policies.Ask(ctx, r.Name, policy.Admission, input)
+		found, err := view.Policies.Ask(ctx, r.Name, g.point(), input)
 		if err != nil {
 			d = d.ungoverned(req, r, err)
 			continue
@@ -40,6 +41,14 @@ func (g *Gate) govern(ctx context.Context, view *View, req *Request, d Decision)
 		}
 	}
 	return d
+}
+
+// point is where this gate stands.
+func (g *Gate) point() policy.Point {
+	if g.Point == "" {
+		return policy.Admission
+	}
+	return g.Point
 }
 
 // leaves reports a request that leaves an object as it is, as far as policies go:
@@ -170,13 +179,8 @@ func (d *Decision) Warnings() []string {
 
 // inputOf is what the policies are told.
 func (g *Gate) inputOf(view *View, req *Request, d *Decision) *policy.Input {
-	in := &policy.Input{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview", Time: g.Now().UTC(),
-		Request: policy.Request{UID: req.UID, Kind: policy.Kinds{Group: req.Group, Version: req.Version, Kind: req.Kind},
-			Resource: policy.Resources{Group: req.ResourceGroup, Version: req.Version, Resource: req.Resource}, SubResource: req.SubResource,
-			Name: req.Name, Namespace: req.Namespace, Operation: string(req.Operation), DryRun: req.DryRun,
-			UserInfo: policy.User{Username: req.User.Name, UID: req.User.UID, Groups: req.User.Groups, Extra: req.User.Extra},
-			Object:   hidden(req, req.Object), OldObject: hidden(req, req.OldObject)},
-		Namespace: homeOf(view, req), Reason: string(d.Reason)}
+	in := PolicyInput(req, homeOf(view, req), g.Now())
+	in.Reason = string(d.Reason)
 	if m := d.Manifest; m != nil && d.Refusal == nil { // of what differs from Git, Git says nothing
 		in.Provenance = provenanceOf(m, d)
 	}
@@ -189,6 +193,18 @@ func (g *Gate) inputOf(view *View, req *Request, d *Decision) *policy.Input {
 		}
 	}
 	return in
+}
+
+// PolicyInput is what policies are told of a request of which no more is known: of
+// a Secret no value.
+func PolicyInput(req *Request, home *policy.Namespace, at time.Time) *policy.Input {
+	return &policy.Input{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview", Time: at.UTC(),
+		Request: policy.Request{UID: req.UID, Kind: policy.Kinds{Group: req.Group, Version: req.Version, Kind: req.Kind},
+			Resource: policy.Resources{Group: req.ResourceGroup, Version: req.Version, Resource: req.Resource}, SubResource: req.SubResource,
+			Name: req.Name, Namespace: req.Namespace, Operation: string(req.Operation), DryRun: req.DryRun,
+			UserInfo: policy.User{Username: req.User.Name, UID: req.User.UID, Groups: req.User.Groups, Extra: req.User.Extra},
+			Object:   hidden(req, req.Object), OldObject: hidden(req, req.OldObject)},
+		Namespace: home}
 }
 
 func reasonsOf(d *Decision) func(func(Reason) bool) {

@@ -14,6 +14,7 @@ import (
 	"github.com/gitward/gitward/gate"
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/render"
+	"github.com/gitward/gitward/policy"
 )
 
 type checkOptions struct {
@@ -38,10 +39,14 @@ cluster is needed: with --config the Origins, Gates and Secrets come from a
 directory. With --origin a repository on this machine takes the place of an
 Origin's URL, so that a commit can be judged before it is pushed.
 
+What the Gates would let pass is put to their policies, at the point "ci": as
+the server does, and in children like its own.
+
 Exit codes: 0 all admitted, 1 something refused, 2 could not tell.`,
 		Example: `  gitward check --config gitward/ clusters/prod
   gitward check --config gitward/ --origin . deploy.yaml
-  kustomize build | gitward check --config gitward/ -n shop -`,
+  kustomize build | gitward check --config gitward/ -n shop -
+  gitward check --config gitward/ --origin . -o sarif clusters/prod > gitward.sarif`,
 		Args: atLeastOneArg("FILE, DIR or -"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return check(cmd, &o, args)
@@ -50,7 +55,7 @@ Exit codes: 0 all admitted, 1 something refused, 2 could not tell.`,
 	f := c.Flags()
 	o.source.flags(f)
 	f.StringArrayVar(&o.local, "origin", nil, "DIR or NAME=DIR: read this repository, at its HEAD, in place of the Origin's URL")
-	f.StringVarP(&o.output, "output", "o", "table", outputs)
+	f.StringVarP(&o.output, "output", "o", "table", reportOutputs)
 	f.BoolVar(&o.strict, "strict", false, "count as refused what a Gate only audits or warns about")
 	f.BoolVar(&o.exitCode, "exit-code", true, "exit with 1 when something is refused; false: with 0")
 	return c
@@ -114,6 +119,25 @@ type checkItem struct {
 	Source      *sourceItem      `json:"source,omitempty"`
 	Differences []differenceItem `json:"differences,omitempty"`
 	Message     string           `json:"message,omitempty"`
+	// Policies are what policies found, whether it is refused for that or not.
+	Policies []policyItem `json:"policies,omitempty"`
+}
+
+// policyItem is what one policy has against an object.
+type policyItem struct {
+	Gate    string        `json:"gate,omitempty"`
+	Policy  string        `json:"policy"`
+	Title   string        `json:"title,omitempty"`
+	Action  policy.Action `json:"action"` // that follows, by the policy and the Gate
+	Kind    policy.Kind   `json:"kind"`
+	Message string        `json:"message"`
+	Fix     string        `json:"fix,omitempty"`
+	// Origin and Revision say which commit's policy it is, File and Line where it
+	// lies in that repository.
+	Origin   string `json:"origin,omitempty"`
+	Revision string `json:"revision,omitempty"`
+	File     string `json:"file"`
+	Line     int    `json:"line,omitempty"`
 }
 
 // sourceItem is where a manifest stands in Git.
@@ -161,7 +185,7 @@ func sourceOf(m *gitindex.Manifest) *sourceItem {
 }
 
 func check(cmd *cobra.Command, o *checkOptions, args []string) error {
-	if err := checkOutput(o.output); err != nil {
+	if err := checkReportOutput(o.output); err != nil {
 		return err
 	}
 	files, err := readFiles(args, cmd.InOrStdin())
@@ -174,6 +198,7 @@ func check(cmd *cobra.Command, o *checkOptions, args []string) error {
 		return err
 	}
 	defer l.stop()
+	l.bringPolicies(cmd.Context(), s)
 	result := checkResult{document: documentOf("CheckResult"), Items: []checkItem{}}
 	for _, f := range files {
 		items := []checkItem(nil)
@@ -187,13 +212,9 @@ func check(cmd *cobra.Command, o *checkOptions, args []string) error {
 		result.Items = append(result.Items, items...)
 	}
 	l.tellGates(s, result.Items)
-	if o.output != "table" {
-		if err := s.structured(o.output, result); err != nil {
-			return err
-		}
-		return result.exit(o.exitCode)
+	if err := s.write(o.output, result.shown()); err != nil {
+		return err
 	}
-	result.print(s)
 	return result.exit(o.exitCode)
 }
 
@@ -268,8 +289,11 @@ func (l *loaded) checkObject(ctx context.Context, o *render.Object, strict bool)
 		item.Message = fmt.Sprintf("%s cannot be read as the API server would: %v\n  do    mend the file", item.name(), err)
 		return item
 	}
-	d := l.gate(nil, false).Decide(ctx, req)
+	g := l.gate(nil, false)
+	g.Point = policy.CI
+	d := g.Decide(ctx, req)
 	item.Verdict, item.Reason = verdictOf(&d, strict), string(d.Reason)
+	item.Policies = policyItems(d.Findings)
 	item.Gate, item.Source = d.Gate, sourceOf(d.Manifest)
 	if d.Gate != "" {
 		item.Action = d.Action.String()
@@ -297,9 +321,42 @@ func verdictOf(d *gate.Decision, strict bool) verdict {
 	case d.Refusal != nil:
 		return verdictAudited
 	case d.Allowed:
-		return verdictAdmitted
+		return verdictFor(d.Findings, strict)
 	}
 	return verdictRefused
+}
+
+// verdictFor is the verdict on what is admitted although policies have found
+// something.
+func verdictFor(found []gate.Finding, strict bool) verdict {
+	out := verdictAdmitted
+	for i := range found {
+		switch {
+		case strict:
+			return verdictRefused
+		case found[i].Action == gate.Warn:
+			return verdictWarned
+		default:
+			out = verdictAudited
+		}
+	}
+	return out
+}
+
+func policyItems(found []gate.Finding) []policyItem {
+	var out []policyItem
+	for _, f := range found {
+		item := policyItem{Gate: f.Gate, Policy: f.Policy, Title: f.Title, Kind: f.Kind, Message: f.Message, Fix: f.Fix,
+			Origin: f.Origin, Revision: f.Revision, File: f.File, Line: f.Line}
+		switch f.Action {
+		case gate.Warn:
+			item.Action = policy.Warn
+		case gate.Audit:
+			item.Action = policy.Audit
+		}
+		out = append(out, item)
+	}
+	return out
 }
 
 // refusalText is what the person would see from the webhook, without the id of
@@ -372,6 +429,14 @@ func (r *checkResult) print(s *console) {
 	for _, item := range r.Items {
 		if item.Message != "" {
 			fmt.Fprintf(s.out, "\n%s\n", item.Message)
+		}
+		for i := range item.Policies {
+			if p := &item.Policies[i]; p.Action != policy.Deny {
+				fmt.Fprintf(s.out, "\n%s %s by policy %q (%s): %s\n", item.name(), p.word(), gitindex.Clean(p.Policy, 60), p.place(), p.Message)
+				if p.Fix != "" {
+					fmt.Fprintf(s.out, "  do    %s\n", p.Fix)
+				}
+			}
 		}
 	}
 }

@@ -9,12 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/discovery"
-	"k8s.io/client-go/dynamic"
 
 	"github.com/gitward/gitward/gate"
 	"github.com/gitward/gitward/gitindex"
@@ -152,70 +147,14 @@ func newCounting(l *loaded, o *coverageOptions) *counting {
 	return &counting{loaded: l, list: o.list, only: o.namespace, byNamespace: map[string]map[string]int{}, result: coverageResult{document: documentOf("CoverageResult"), Total: map[string]int{}}}
 }
 
-// readAll lists every kind that can be listed, a page at a time.
-func (c *counting) readAll(ctx context.Context, con *console) error {
-	d, err := discovery.NewDiscoveryClientForConfig(c.cluster.config)
-	if err != nil {
-		return fmt.Errorf("reaching the cluster: %w", err)
-	}
-	client, err := dynamic.NewForConfig(c.cluster.config)
-	if err != nil {
-		return fmt.Errorf("reaching the cluster: %w", err)
-	}
-	lists, err := d.ServerPreferredResources()
-	if err != nil && len(lists) == 0 {
-		return fmt.Errorf("asking the cluster for its kinds: %w", err)
-	}
-	defer con.progress(func() string { return "reading the cluster" })()
-	for _, list := range lists {
-		gv, err := schema.ParseGroupVersion(list.GroupVersion)
-		if err != nil {
-			continue
-		}
-		for i := range list.APIResources {
-			if r := &list.APIResources[i]; worthReading(gv.Group, r) && (r.Namespaced || c.only == "") {
-				if err := c.readKind(ctx, client.Resource(gv.WithResource(r.Name)), gv, r); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
+// readAll counts every object that can be read.
+func (c *counting) readAll(ctx context.Context, con *console) (err error) {
+	c.result.Unread, err = c.cluster.eachObject(ctx, c.only, con, c.count)
+	return err
 }
 
-// worthReading leaves out what says nothing about the cluster's state.
-func worthReading(group string, r *metav1.APIResource) bool {
-	if strings.Contains(r.Name, "/") || !slices.Contains(r.Verbs, "list") || !slices.Contains(r.Verbs, "create") {
-		return false
-	}
-	return r.Name != "events" && (group != "coordination.k8s.io" || r.Name != "leases")
-}
-
-func (c *counting) readKind(ctx context.Context, client dynamic.NamespaceableResourceInterface, gv schema.GroupVersion, r *metav1.APIResource) error {
-	options := metav1.ListOptions{Limit: 500}
-	for {
-		page, err := client.Namespace(c.only).List(ctx, options)
-		switch {
-		case apierrors.IsForbidden(err) || apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err):
-			c.result.Unread = append(c.result.Unread, r.Name+"."+gv.Group)
-			return nil
-		case err != nil:
-			return fmt.Errorf("reading %s: %w", r.Name, err)
-		}
-		for i := range page.Items {
-			if err := c.count(&page.Items[i], gv, r); err != nil {
-				return err
-			}
-		}
-		if options.Continue = page.GetContinue(); options.Continue == "" {
-			return nil
-		}
-	}
-}
-
-func (c *counting) count(o *unstructured.Unstructured, gv schema.GroupVersion, r *metav1.APIResource) error {
-	o.SetGroupVersionKind(gv.WithKind(r.Kind))
-	standing, d, err := standingOf(c.process, c.ledger, o, r.Name)
+func (c *counting) count(o *unstructured.Unstructured, resource string) error {
+	standing, d, err := standingOf(c.process, c.ledger, o, resource)
 	if err != nil {
 		return err
 	}
@@ -227,7 +166,7 @@ func (c *counting) count(o *unstructured.Unstructured, gv schema.GroupVersion, r
 	c.result.Total[string(standing)]++
 	c.read++
 	if c.list == string(standing) {
-		item := standingItem{Standing: c.list, Object: objectName{Group: gv.Group, Version: gv.Version, Kind: r.Kind, Namespace: namespace, Name: o.GetName()}}
+		item := standingItem{Standing: c.list, Object: nameOfObject(o)}
 		if d.Root.Name != "" {
 			item.Root = d.Root.String()
 		}

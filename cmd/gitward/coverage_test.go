@@ -103,8 +103,12 @@ func TestCoverage(t *testing.T) {
 		{schema.GroupVersion{Version: "v1"}, metav1.APIResource{Name: "pods", Kind: "Pod"}, pages{fails: apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", nil)}},
 	} {
 		kind.pages.asked = &asked
-		if err := c.readKind(t.Context(), kind.pages, kind.gv, &kind.resource); err != nil {
+		readable, err := eachOfKind(t.Context(), kind.pages, kind.gv.WithKind(kind.resource.Kind), kind.resource.Name, c.count)
+		if err != nil {
 			t.Fatal(err)
+		}
+		if !readable {
+			c.result.Unread = append(c.result.Unread, kind.resource.Name+"."+kind.gv.Group)
 		}
 	}
 	c.finish()

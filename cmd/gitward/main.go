@@ -66,7 +66,7 @@ not tell (usage, network, a bug).`,
 	}
 	root.AddCommand(serveCommand())
 	root.AddCommand(checkCommand(), traceCommand(), diffCommand(), signersCommand(), doctorCommand(), versionCommand())
-	root.AddCommand(coverageCommand(), impactCommand(), breakglassCommand(), installCommand(), staticManifestCommand(), demoCommand())
+	root.AddCommand(coverageCommand(), impactCommand(), breakglassCommand(), installCommand(), staticManifestCommand(), demoCommand(), policyCommand())
 	root.AddCommand(rendererCommand(), courtCommand())
 	root.AddCommand(lockCommand(), fetchCommand())
 	return root

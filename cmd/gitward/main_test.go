@@ -1,10 +1,12 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -15,13 +17,15 @@ import (
 	"github.com/gitward/gitward/test/gitserver"
 )
 
+var update = flag.Bool("update", false, "write what programs print into the scripts that want it")
+
 // suite is this package's tests, with the control planes stopped after them.
 type suite struct{ m *testing.M }
 
 func (s suite) Run() int { return controlplane.Run(s.m) }
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && (os.Args[1] == rendererWord || os.Args[1] == fetchWord) {
+	if len(os.Args) > 1 && (os.Args[1] == rendererWord || os.Args[1] == fetchWord || os.Args[1] == courtWord) {
 		main() // a server that runs in this process starts its children so
 	}
 	testscript.Main(suite{m}, map[string]func(){"gitward": main, "kubectl-gitward": main})
@@ -37,7 +41,8 @@ func TestScripts(t *testing.T) {
 		t.Skip("git is not installed")
 	}
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
+		Dir:           "testdata/script",
+		UpdateScripts: *update,
 		Setup: func(e *testscript.Env) error {
 			e.Values[storyKey{}] = &story{repos: map[string]*gitserver.Repo{}, keys: map[string]*gitserver.SSHSigner{}}
 			home := filepath.Join(e.WorkDir, ".home")
@@ -48,7 +53,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"commit": commitCommand, "configure": configureCommand, "exits": exitsCommand,
+			"commit": commitCommand, "configure": configureCommand, "exits": exitsCommand, "steady": steadyCommand,
 		},
 	})
 }
@@ -171,4 +176,31 @@ func exitsCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if fmt.Sprint(code) != args[0] {
 		ts.Fatalf("exit code %d, want %s", code, args[0])
 	}
+}
+
+// steadyCommand writes what the last program printed to a file, without what is
+// another with every run: durations, and ids of commits.
+//
+//	steady FILE
+func steadyCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: steady FILE")
+	}
+	text := ts.ReadFile("stdout")
+	for _, s := range unsteady {
+		text = s.form.ReplaceAllString(text, s.by)
+	}
+	if short := ts.Getenv("short"); short != "" {
+		text = strings.ReplaceAll(strings.ReplaceAll(text, ts.Getenv("tip"), "TIP"), short, "SHORT")
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o644))
+}
+
+var unsteady = []struct {
+	form *regexp.Regexp
+	by   string
+}{
+	{regexp.MustCompile(`time="[0-9.]+"`), `time="0"`},
+	{regexp.MustCompile(`"duration": [0-9]+`), `"duration": 0`},
+	{regexp.MustCompile(`SHA256:[A-Za-z0-9+/]{43}`), `SHA256:KEY`},
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -47,6 +48,23 @@ func (p *process) policyController() *policies.Controller {
 		c.Dir = filepath.Join(p.stateDir, "policies")
 	}
 	return c
+}
+
+// bringPolicies has the Gates' policies in force before anything is asked, and
+// says which are not. Those of the accepted revision count, and no older ones that
+// were good: what cannot be put into force must not look as if it were.
+func (l *loaded) bringPolicies(ctx context.Context, con *console) {
+	l.policies.Dir = ""
+	l.policies.Sync(ctx)
+	stop := l.stop
+	l.stop = func() { l.policies.Close(); stop() }
+	for i := range l.configuration.gates {
+		for _, s := range l.policies.Status(l.configuration.gates[i].Name) {
+			for _, p := range s.Problems {
+				con.note("the policies %s of Gate %s: %s", s.Place, l.configuration.gates[i].Name, gitindex.Clean(p.String(), 300))
+			}
+		}
+	}
 }
 
 // policyUses are the directories of policies that Gates name.

@@ -138,11 +138,7 @@ func (c *Controller) Look() {
 // Run follows until ctx ends.
 func (c *Controller) Run(ctx context.Context) {
 	c.begin()
-	defer func() {
-		if court := c.court.Swap(nil); court != nil {
-			court.panel.Close()
-		}
-	}()
+	defer c.Close()
 	for {
 		select {
 		case <-ctx.Done():
@@ -150,6 +146,13 @@ func (c *Controller) Run(ctx context.Context) {
 		case <-c.wake:
 			c.Sync(ctx)
 		}
+	}
+}
+
+// Close ends the children. Afterwards nothing is in force.
+func (c *Controller) Close() {
+	if court := c.court.Swap(nil); court != nil && court.panel != nil {
+		court.panel.Close()
 	}
 }
 

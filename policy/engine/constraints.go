@@ -88,23 +88,11 @@ func (b *Bundle) templates() (map[string]*template, []gitindex.Problem) {
 	return out, problems
 }
 
-// template compiles one. Its modules are named by the file and, where they stand
-// in it as they are, moved to their lines there.
+// template compiles one.
 func (b *Bundle) template(read *gatekeeper.Template) (*template, []gitindex.Problem) {
-	modules, version := map[string]*ast.Module{}, ast.RegoV0
-	if read.V1 {
-		version = ast.RegoV1
-	}
-	for _, m := range read.Modules {
-		name := read.File
-		for i := 2; modules[name] != nil; i++ {
-			name = fmt.Sprintf("%s (%d)", read.File, i)
-		}
-		parsed, err := ast.ParseModuleWithOpts(name, strings.Repeat("\n", max(m.Line-1, 0))+m.Text, ast.ParserOptions{RegoVersion: version})
-		if err != nil {
-			return nil, explain(name, err)
-		}
-		modules[name] = parsed
+	modules, version, err := templateModules(read)
+	if err != nil {
+		return nil, explain(read.File, err)
 	}
 	u, err := compile(modules, version, inventoried(b.data))
 	if err != nil {
@@ -143,7 +131,7 @@ func (t *template) policy(c *gatekeeper.Constraint) (*Policy, error) {
 			p.points[own] = a
 		}
 	}
-	p.concerns = func(s *subject) (bool, error) { return c.Matches(s.review()) }
+	p.concerns, p.match = func(s *subject) (bool, error) { return c.Matches(s.review()) }, c.Match()
 	p.judges = func(operation string) bool {
 		return len(t.Operations) == 0 && content(operation) || len(t.Operations) > 0 && t.Judges(admissionv1.Operation(operation))
 	}
@@ -162,7 +150,7 @@ func (t *terms) narrow(match []byte) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNoMatch, err)
 	}
-	t.concerns = func(s *subject) (bool, error) { return c.Matches(s.review()) }
+	t.concerns, t.match = func(s *subject) (bool, error) { return c.Matches(s.review()) }, match
 	return nil
 }
 

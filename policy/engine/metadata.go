@@ -29,7 +29,8 @@ type terms struct {
 	points map[policy.Point]policy.Action
 	// concerns narrows what it is asked about; nil is everything.
 	concerns func(*subject) (bool, error)
-	wants    []string // kinds of the inventory
+	match    json.RawMessage // that concerns was made of
+	wants    []string        // kinds of the inventory
 }
 
 // annotate takes in what is written above a policy's package and its rules. What

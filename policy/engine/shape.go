@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+
+	"github.com/gitward/gitward/policy"
 )
 
 // shape is how a policy expects its input. Nobody writes it down: it is told by
@@ -24,7 +26,7 @@ const (
 func (s shape) String() string { return [...]string{"review", "object", "gatekeeper"}[s] }
 
 // added are the keys that Gitward adds to every shape.
-var added = []string{"provenance", "changes", "derived", "namespace", "time", "reason"}
+var added = policy.Added
 
 // readings walks what some rules, and whatever they call, read.
 func (u *unit) readings(rules []*rule) *walk {

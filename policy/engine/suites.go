@@ -62,6 +62,9 @@ func suiteIn(fsys fs.FS, name string) (*gatekeeper.Suite, error) {
 	return suite, err
 }
 
+// Judge is the engine as suites ask it, for whoever runs them one by one.
+func Judge() gatekeeper.Evaluator { return &judge{templates: map[*gatekeeper.Template]*template{}} }
+
 // judge is the engine as suites ask it.
 type judge struct {
 	templates map[*gatekeeper.Template]*template

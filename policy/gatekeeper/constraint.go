@@ -175,6 +175,18 @@ func (c *Constraint) Actions(at Point) []string {
 	})
 }
 
+// Match is what it matches, as JSON of spec.match; nil if that is everything.
+func (c *Constraint) Match() json.RawMessage {
+	if c.match == nil {
+		return nil
+	}
+	text, err := json.Marshal(c.match)
+	if err != nil {
+		return nil
+	}
+	return text
+}
+
 // ReadMatch reads a match alone, as JSON of what a Constraint has under
 // spec.match: for policies that are no Constraints.
 func ReadMatch(fields []byte) (*Constraint, error) {

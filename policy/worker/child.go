@@ -99,7 +99,8 @@ func (c *court) load(in io.Reader, out io.Writer) error {
 		if e != nil {
 			s.policies = e.Policies()
 			for _, p := range s.policies {
-				loaded.Policies = append(loaded.Policies, Described{Name: p.Name, Title: p.Title, File: p.File, Line: p.Line, Points: p.Points(), Inventory: p.Inventory()})
+				loaded.Policies = append(loaded.Policies, Described{Name: p.Name, Title: p.Title, File: p.File, Line: p.Line, Points: p.Points(), Inventory: p.Inventory(),
+					Shape: p.Shape(), Match: p.Match(), Rules: p.Rules()})
 			}
 		}
 		if l.Tests && e != nil {

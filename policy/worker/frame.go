@@ -48,7 +48,10 @@ type Described struct {
 	Name, Title, File string
 	Line              int
 	Points            map[policy.Point]policy.Action
-	Inventory         []string // the kinds that it wants all of; "*" is any
+	Inventory         []string        // the kinds that it wants all of; "*" is any
+	Shape             string          // of the input that it reads: review, object or gatekeeper
+	Match             json.RawMessage // as a Gatekeeper constraint's spec.match; nil is everything
+	Rules             []string        // that speak
 }
 
 // ask is the head of a question; the input follows it in the frame.

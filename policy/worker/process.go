@@ -92,7 +92,7 @@ func (c *child) ask(ctx context.Context, budget time.Duration, parts ...[]byte) 
 	turn := c.begin()
 	defer c.finish()
 	w := &watch{child: c, question: turn, budget: budget, began: time.Now()}
-	w.timer = time.AfterFunc(budget/4, w.look)
+	w.start()
 	defer w.stop()
 	defer context.AfterFunc(ctx, func() { c.kill(turn, context.Cause(ctx), -1) })()
 	if err := writeFrame(c.in, parts...); err != nil {
@@ -112,19 +112,29 @@ type watch struct {
 	question uint64
 	budget   time.Duration
 	began    time.Time
-	timer    *time.Timer
-	done     atomic.Bool
+
+	mu    sync.Mutex // held while it looks
+	timer *time.Timer
+	done  bool
 
 	turn int64
 	used time.Duration // of processor time, when the turn was first seen
 	seen time.Time
 }
 
+func (w *watch) start() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.timer = time.AfterFunc(w.budget/4, w.look)
+}
+
 // look kills the child when it has been at one policy for the budget, and again
 // half of it: by then the policy's own end should have come. It is processor
 // time that counts, so that nobody is blamed for a busy machine.
 func (w *watch) look() {
-	if w.done.Load() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.done {
 		return
 	}
 	m := w.child.mark
@@ -152,8 +162,12 @@ func (w *watch) allowed(at int64) time.Duration {
 	return w.budget * 5 / 4
 }
 
+// stop returns when nobody looks any more: the page that is looked at may be gone
+// soon.
 func (w *watch) stop() {
-	w.done.Store(true)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.done = true
 	w.timer.Stop()
 }
 

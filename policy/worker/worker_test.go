@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -107,4 +108,33 @@ func BenchmarkAsk(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// TestAnswersStayTheirs: many ask at once, and each has the answer to its own
+// question, whatever the others are told.
+func TestAnswersStayTheirs(t *testing.T) {
+	p := panel(t, config(t), module("honest", honest))
+	bad, good := request(t, `{"data":{"bad":"1"}}`), request(t, `{"data":{}}`)
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			in, want := bad, 1
+			if i%2 == 0 {
+				in, want = good, 0
+			}
+			for range 600 {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+				if i%4 == 3 { // who leaves early is not to take others along
+					cancel()
+				}
+				found, err := p.Ask(ctx, Question{Bundles: []int{0}, Point: policy.Admission, Input: in})
+				cancel()
+				if i%4 != 3 && (err != nil || len(found) != want) {
+					t.Errorf("%d findings, want %d; %v", len(found), want, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
