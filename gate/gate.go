@@ -82,7 +82,7 @@ type Decision struct {
 	past    []*gitindex.Manifest
 	awaits  bool // what is live may not have been seen yet
 	// governed are the Gates whose policies are to be asked.
-	governed []*Rule
+	governed []governed
 }
 
 // Decide takes one request through the gate. Every way out passes through
@@ -164,14 +164,14 @@ func (g *Gate) judge(view *View, req *Request) Decision {
 			Do: "try again in a moment; an administrator finds more in `gitward doctor`"}}
 	}
 	var all []Decision
-	var governed []*Rule
+	var policed []governed
 	for i := range view.Rules {
 		if rule := &view.Rules[i]; rule.matches(req) {
 			d := g.judgeBy(view, rule, req)
 			d.Gate, d.Action, d.author = rule.Name, rule.Action, rule.Author
 			all = append(all, d)
 			if rule.Policed && d.governable() {
-				governed = append(governed, rule)
+				policed = append(policed, governed{rule, d})
 			}
 		}
 	}
@@ -179,7 +179,7 @@ func (g *Gate) judge(view *View, req *Request) Decision {
 		return Decision{Reason: NotGated}
 	}
 	d := combine(req, all)
-	d.governed = governed
+	d.governed = policed
 	return d
 }
 

@@ -12,7 +12,8 @@ import (
 )
 
 // hiding is the key by which policies see the values of Secrets: equal ones are
-// equal, within this process, and that is all that can be told.
+// equal, within one entry of one Secret and this process, and that is all that
+// can be told: a guess in another Secret has another hash.
 var hiding = func() (key [32]byte) {
 	if _, err := rand.Read(key[:]); err != nil {
 		panic(fmt.Sprintf("making a key: %v", err))
@@ -20,8 +21,9 @@ var hiding = func() (key [32]byte) {
 	return key
 }()
 
-func pseudonym(value string) string {
+func pseudonym(value string, entry ...string) string {
 	mac := hmac.New(sha256.New, hiding[:])
+	fmt.Fprintf(mac, "%q\n", entry)
 	mac.Write([]byte(value))
 	return "hmac-sha256:" + hex.EncodeToString(mac.Sum(nil))
 }
@@ -44,13 +46,13 @@ func hidden(req *Request, object []byte) json.RawMessage {
 		if values, ok := o[field].(map[string]any); ok {
 			masked := map[string]any{}
 			for k, v := range values {
-				masked[k] = pseudonym(fmt.Sprint(v))
+				masked[k] = pseudonym(fmt.Sprint(v), req.Namespace, req.Name, k)
 			}
 			out[field] = masked
 		}
 	}
 	if m, ok := o["metadata"].(map[string]any); ok {
-		out["metadata"] = withoutCopies(m)
+		out["metadata"] = withoutCopies(req, m)
 	}
 	text, err := json.Marshal(out)
 	if err != nil {
@@ -59,17 +61,16 @@ func hidden(req *Request, object []byte) json.RawMessage {
 	return text
 }
 
-// withoutCopies is metadata whose annotations are names and hashes: some hold
-// the whole object.
-func withoutCopies(m map[string]any) map[string]any {
+// withoutCopies is metadata whose annotations are hashes too: some tools keep the
+// whole object there, however small it is.
+func withoutCopies(req *Request, m map[string]any) map[string]any {
 	out := maps.Clone(m)
 	delete(out, "managedFields")
 	if annotations, ok := m["annotations"].(map[string]any); ok {
 		kept := map[string]any{}
 		for k, v := range annotations {
-			if s, ok := v.(string); ok && len(s) > 256 || strings.HasSuffix(k, "/last-applied-configuration") {
-				kept[k] = pseudonym(s)
-				continue
+			if !strings.HasPrefix(k, StampPrefix) {
+				v = pseudonym(fmt.Sprint(v), req.Namespace, req.Name, "annotation", k)
 			}
 			kept[k] = v
 		}

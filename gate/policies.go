@@ -26,12 +26,13 @@ func (g *Gate) govern(ctx context.Context, view *View, req *Request, d Decision)
 	if len(d.governed) == 0 || d.Refusal != nil && d.Action == Deny || req.SubResource == "status" || leaves(req) {
 		return d
 	}
-	input, err := json.Marshal(g.inputOf(view, req, &d))
-	if err != nil {
-		return d.ungoverned(req, d.governed[0], fmt.Errorf("putting the request to the policies: %w", err))
-	}
-	for _, r := range d.governed {
-		found, err := view.Policies.Ask(ctx, r.Name, g.point(), input)
+	for i := range d.governed {
+		r := d.governed[i].rule
+		input, err := json.Marshal(g.inputOf(view, req, &d.governed[i]))
+		var found []policy.Finding
+		if err == nil {
+			found, err = view.Policies.Ask(ctx, r.Name, g.point(), input)
+		}
 		if err != nil {
 			d = d.ungoverned(req, r, err)
 			continue
@@ -41,6 +42,13 @@ func (g *Gate) govern(ctx context.Context, view *View, req *Request, d Decision)
 		}
 	}
 	return d
+}
+
+// governed is a Gate whose policies are to be asked, with what it would have
+// decided alone: of another Gate's reasons they know nothing.
+type governed struct {
+	rule *Rule
+	own  Decision
 }
 
 // point is where this gate stands.
@@ -55,7 +63,7 @@ func (g *Gate) point() policy.Point {
 // it was there before them, and whoever applies it anew has not made it; nor has
 // who takes a finalizer from one that has been deleted.
 func leaves(req *Request) bool {
-	if req.Operation != Update {
+	if req.Operation != Update || req.SubResource != "" {
 		return false
 	}
 	o, err := req.decode()
@@ -69,11 +77,11 @@ func leaves(req *Request) bool {
 	return o.same() || reflect.DeepEqual(essence(o.old, kept), essence(o.new, kept))
 }
 
-// essence is an object without what the API server and Gitward keep in it, and
-// without its status. Kept are keys of the metadata.
+// essence is an object without what the API server and Gitward keep in it. Kept
+// are keys of the metadata. Its status counts: where it has a resource of its own
+// an update cannot change it, and elsewhere it is content like any other.
 func essence(o map[string]any, kept []string) map[string]any {
 	out := maps.Clone(o)
-	delete(out, "status")
 	if m, ok := o["metadata"].(map[string]any); ok {
 		m = maps.Clone(m)
 		for _, key := range kept {
@@ -81,7 +89,7 @@ func essence(o map[string]any, kept []string) map[string]any {
 		}
 		if annotations, ok := m["annotations"].(map[string]any); ok {
 			annotations = maps.Clone(annotations)
-			maps.DeleteFunc(annotations, func(k string, _ any) bool { return strings.HasPrefix(k, StampPrefix) })
+			maps.DeleteFunc(annotations, func(k string, _ any) bool { return strings.HasPrefix(k, StampPrefix) && k != StampBreakGlass })
 			if m["annotations"] = annotations; len(annotations) == 0 {
 				delete(m, "annotations")
 			}
@@ -94,18 +102,23 @@ func essence(o map[string]any, kept []string) map[string]any {
 // found takes a finding in. The Gate's action is the strictest that follows.
 func (d *Decision) found(req *Request, r *Rule, f policy.Finding) {
 	action := max(r.Action, actionOf(f.Action))
-	d.Findings = append(d.Findings, Finding{Finding: f, Gate: r.Name, Action: action})
+	if len(d.Findings) < mostFindings {
+		d.Findings = append(d.Findings, Finding{Finding: f, Gate: r.Name, Action: action})
+	}
 	if action != Deny {
 		return
 	}
 	if d.Refusal != nil && d.Action == Deny {
-		if policyKind(d.Refusal.Kind) {
+		if policyKind(d.Refusal.Kind) && len(d.Refusal.Facts) < mostFacts {
 			d.Refusal.Facts = append(d.Refusal.Facts, "also  "+findingHead(f))
 		}
 		return
 	}
 	d.Gate, d.Action, d.Reason, d.Refusal = r.Name, Deny, "", policyRefusal(req, f)
 }
+
+// Of so many findings a decision tells, and of so many a refusal.
+const mostFindings, mostFacts = 100, 10
 
 // Finding is a policy's, with what follows from it.
 type Finding struct {
@@ -178,9 +191,12 @@ func (d *Decision) Warnings() []string {
 }
 
 // inputOf is what the policies are told.
-func (g *Gate) inputOf(view *View, req *Request, d *Decision) *policy.Input {
-	in := PolicyInput(req, homeOf(view, req), g.Now())
-	in.Reason = string(d.Reason)
+func (g *Gate) inputOf(view *View, req *Request, by *governed) *policy.Input {
+	d := &by.own
+	in := PolicyInput(req, homeOf(view, by.rule, req), g.Now())
+	if in.Reason = string(d.Reason); d.Reason == Derived && d.BreakGlass != nil {
+		in.Reason = string(BrokenGlass) // of what an emergency made, an emergency
+	}
 	if m := d.Manifest; m != nil && d.Refusal == nil { // of what differs from Git, Git says nothing
 		in.Provenance = provenanceOf(m, d)
 	}
@@ -222,6 +238,9 @@ func provenanceOf(m *gitindex.Manifest, d *Decision) *policy.Provenance {
 	p := &policy.Provenance{Origin: m.Origin, Revision: d.Revisions[m.Origin], Commit: c.ID, Parents: c.Parents, Subject: gitindex.Clean(c.Subject, 200),
 		Author: person(c.Author), Committer: person(c.Committer), Time: c.Committer.When.UTC(), Path: m.Path, Line: m.Line,
 		Level: string(d.Level()), Unit: m.Unit, Signers: []policy.Signer{}}
+	if p.Via = m.Via; m.Via != "" {
+		return p // whoever opened the unit says what becomes of the content, and no commit here tells who that was
+	}
 	if c.Verdict.Outcome == gitindex.Good {
 		p.Signers = append(p.Signers, signer(c.Verdict.Signer))
 	}
@@ -244,7 +263,7 @@ const nameLabel = "kubernetes.io/metadata.name"
 
 // homeOf is the object's Namespace as it is live, or as Git has it. A
 // Namespace that is itself the object stands in the request.
-func homeOf(view *View, req *Request) *policy.Namespace {
+func homeOf(view *View, rule *Rule, req *Request) *policy.Namespace {
 	if req.Namespace == "" || req.Group == "" && req.Kind == "Namespace" {
 		return nil
 	}
@@ -256,17 +275,24 @@ func homeOf(view *View, req *Request) *policy.Namespace {
 			return ns
 		}
 	}
-	for _, s := range view.Index {
-		if e := s.Lookup(ref); e != nil && len(e.Current) > 0 {
-			var declared struct {
-				Metadata struct{ Labels map[string]string }
-			}
-			if json.Unmarshal(e.Current[0].Raw, &declared) == nil {
-				for k, v := range declared.Metadata.Labels {
-					ns.Labels[k] = v
-				}
-			}
+	for i := range rule.Origins {
+		source := &rule.Origins[i]
+		s := view.Index[source.Origin]
+		if s == nil || !source.Fills(ref) {
+			continue
 		}
+		e := s.Lookup(ref)
+		if e == nil || len(e.Current) == 0 || e.Current[0].Via != "" {
+			continue
+		}
+		var declared struct {
+			Metadata struct{ Labels map[string]string }
+		}
+		if json.Unmarshal(e.Current[0].Raw, &declared) == nil {
+			maps.Copy(ns.Labels, declared.Metadata.Labels)
+			ns.Labels[nameLabel] = req.Namespace
+		}
+		return ns
 	}
 	return ns
 }

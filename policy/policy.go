@@ -162,6 +162,10 @@ type Provenance struct {
 	Line   int      `json:"line,omitempty"`
 	Level  string   `json:"level"`
 	Unit   string   `json:"unit,omitempty"`
+	// Via is the Origin whose object opened the unit, where that is another one. It
+	// can change all that is rendered, and its signers are not known here: then
+	// there are none.
+	Via string `json:"via,omitempty"`
 }
 
 // Merged is a commit that a merge brought in.

@@ -92,7 +92,7 @@ func policyUses(gates []v1alpha1.Gate) map[string][]policies.Use {
 func (p *process) policyStatus(gate string) []v1alpha1.PolicyStatus {
 	var out []v1alpha1.PolicyStatus
 	for _, s := range p.policies.Status(gate) {
-		st := v1alpha1.PolicyStatus{Origin: s.Origin, Path: s.Path, Revision: s.Revision, Policies: int32(len(s.Policies)), Refused: s.Refused, Quarantined: s.Quarantined}
+		st := v1alpha1.PolicyStatus{Origin: s.Origin, Path: s.Path, Revision: s.Revision, Policies: int32(len(s.Policies)), Refused: s.Refused, Quarantined: s.Quarantined[:min(len(s.Quarantined), 20)]}
 		for _, problem := range s.Problems[:min(len(s.Problems), 20)] {
 			st.Problems = append(st.Problems, gitindex.Clean(problem.String(), 500))
 		}

@@ -48,3 +48,55 @@ func TestMergedVoices(t *testing.T) {
 		})
 	}
 }
+
+// TestOldVoices: whoever committed once does not vouch for what others did
+// before, nor for what has been taken back since.
+func TestOldVoices(t *testing.T) {
+	const side = "refs/heads/side"
+	t.Run("an ancestor", func(t *testing.T) {
+		w := newScene(t)
+		w.commit(w.ada, map[string]string{"a.yaml": cm("a", "1")})
+		bens := w.commit(w.ben, map[string]string{"README.md": "unrelated"})
+		undo := w.commit(w.ada, map[string]string{"a.yaml": ""})
+		w.add(gitserver.CommitOptions{Files: map[string]string{"a.yaml": cm("a", "1")}, Message: "merge", Signer: w.ada, Parents: []string{undo, bens}})
+		w.wantVoices("a", 0)
+	})
+	t.Run("on top of another's", func(t *testing.T) {
+		w := newScene(t)
+		first := w.commit(w.ada, map[string]string{"README.md": "1"})
+		adas := w.add(gitserver.CommitOptions{Ref: side, Parents: []string{first}, Files: map[string]string{"a.yaml": cm("a", "1")}, Message: "a", Signer: w.ada})
+		bens := w.add(gitserver.CommitOptions{Ref: side, Parents: []string{adas}, Files: map[string]string{"b.txt": "unrelated"}, Message: "b", Signer: w.ben})
+		w.add(gitserver.CommitOptions{Files: map[string]string{"a.yaml": cm("a", "1"), "b.txt": "unrelated"}, Message: "merge", Signer: w.ada, Parents: []string{first, bens}})
+		w.wantVoices("a", 0)
+	})
+	t.Run("taken back since", func(t *testing.T) {
+		w := newScene(t)
+		first := w.commit(w.ada, map[string]string{"a.yaml": cm("a", "1")})
+		bens := w.add(gitserver.CommitOptions{Ref: side, Parents: []string{first}, Files: map[string]string{"a.yaml": cm("a", "2")}, Message: "a", Signer: w.ben})
+		w.add(gitserver.CommitOptions{Files: map[string]string{"a.yaml": cm("a", "2")}, Message: "merge", Signer: w.ada, Parents: []string{first, bens}})
+		w.wantVoices("a", 1)
+		undo := w.commit(w.ada, map[string]string{"a.yaml": cm("a", "1")})
+		w.add(gitserver.CommitOptions{Files: map[string]string{"a.yaml": cm("a", "2")}, Message: "again", Signer: w.ada, Parents: []string{undo, bens}})
+		w.wantVoices("a", 0)
+	})
+	t.Run("an unsigned merge", func(t *testing.T) {
+		w := newScene(t)
+		w.settings.Spec.Signers.Require = "Head"
+		first := w.commit(w.ada, map[string]string{"README.md": "1"})
+		bens := w.add(gitserver.CommitOptions{Ref: side, Parents: []string{first}, Files: map[string]string{"a.yaml": cm("a", "1")}, Message: "a", Signer: w.ben})
+		w.add(gitserver.CommitOptions{Files: map[string]string{"a.yaml": cm("a", "1")}, Message: "merge", Parents: []string{first, bens}})
+		w.commit(w.ada, map[string]string{"README.md": "2"})
+		w.wantVoices("a", 0)
+	})
+}
+
+func (w *scene) wantVoices(name string, n int) {
+	w.t.Helper()
+	e := w.sync().Lookup(shopOf(name))
+	if e == nil || len(e.Current) == 0 {
+		w.t.Fatalf("%s is not declared", name)
+	}
+	if got := e.Current[0].Commit.Merged; len(got) != n {
+		w.t.Errorf("%s has the voices %+v, want %d", name, got, n)
+	}
+}

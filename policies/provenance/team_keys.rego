@@ -25,7 +25,7 @@ import data.gitward.provenance.change
 deny contains {"msg": msg, "fix": fix} if {
 	change.judged
 	teams != []
-	some signer in input.provenance.signers
+	some signer in change.voices
 	not change.listed(signer, members)
 	msg := sprintf("commit %s is signed by %s, who may not touch namespace %q", [change.commit, change.shown(signer), change.namespace])
 	fix := "have it signed by the team that the namespace belongs to"
@@ -34,7 +34,7 @@ deny contains {"msg": msg, "fix": fix} if {
 deny contains {"msg": msg, "fix": fix} if {
 	change.judged
 	teams != []
-	count(change.signers) == 0
+	count(change.own) == 0
 	msg := sprintf("commit %s is signed by nobody, and namespace %q belongs to a team", [change.commit, change.namespace])
 	fix := "have it signed by the team that the namespace belongs to"
 }

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -92,7 +93,6 @@ type state struct {
 	refused   string // its digest
 	refusedAt string
 	problems  []gitindex.Problem
-	loaded    worker.Loaded // of the active
 }
 
 // version is one state of a directory's files.
@@ -106,7 +106,12 @@ type court struct {
 	panel *worker.Panel
 	at    map[Place]int
 	kinds []string // of which the policies want an inventory
+	// crowded says that it is larger than a child could hold.
+	crowded atomic.Bool
 }
+
+// mostInventory is how large the inventory may be, in bytes of JSON.
+const mostInventory = 12 << 20
 
 func (c *Controller) begin() {
 	c.once.Do(func() {
@@ -166,10 +171,10 @@ func (c *Controller) Sync(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		changed = c.follow(place) || changed
+		changed = c.follow(ctx, place) || changed
 	}
-	if changed {
-		c.convene(places)
+	if err := c.convene(Place{}, nil); err != nil {
+		c.Log.Error("the policies could not be put into force together", "error", err)
 	}
 	if court := c.court.Load(); court != nil {
 		c.restock(court)
@@ -214,7 +219,7 @@ func (c *Controller) drop(places []Place) (changed bool) {
 
 // follow looks at one place. What is the same as before costs a reading of its
 // files.
-func (c *Controller) follow(place Place) (changed bool) {
+func (c *Controller) follow(ctx context.Context, place Place) (changed bool) {
 	s := c.state(place)
 	read := c.read(place)
 	if read == nil {
@@ -230,23 +235,44 @@ func (c *Controller) follow(place Place) (changed bool) {
 	switch {
 	case s.active != nil && s.active.Digest == v.Digest:
 		return c.note(place, func(s *state) { s.refused, s.refusedAt, s.problems = "", "", nil })
-	case s.refused == v.Digest:
+	case s.refused == v.Digest+c.terms(place):
 		return c.note(place, func(s *state) { s.refusedAt = revision })
 	}
-	loaded, problems := c.try(place, files)
+	loaded, problems, err := c.try(ctx, place, files)
+	if err == nil && len(problems) == 0 {
+		err = c.convene(place, v)
+	}
+	if err != nil { // not the policies' fault, or not theirs alone: another time it may go
+		c.Log.Warn("policies not put into force", "policies", place.String(), "commit", revision, "error", err)
+		return c.note(place, func(s *state) {
+			s.refusedAt, s.problems = revision, []gitindex.Problem{{Path: place.Path, Message: gitindex.Clean(err.Error(), 300)}}
+		})
+	}
 	if len(problems) > 0 {
+		refused := v.Digest + c.terms(place)
 		c.Log.Warn("policies not put into force", "policies", place.String(), "commit", revision, "problem", problems[0].String(), "problems", len(problems))
-		c.note(place, func(s *state) { s.refused, s.refusedAt, s.problems = v.Digest, revision, problems })
+		c.note(place, func(s *state) { s.refused, s.refusedAt, s.problems = refused, revision, problems })
 		return true
 	}
 	c.Log.Info("policies put into force", "policies", place.String(), "commit", revision, "count", len(loaded.Policies), "rego", loaded.Dialect)
 	c.note(place, func(s *state) {
-		s.active, s.revision, s.loaded, s.refused, s.refusedAt, s.problems = v, revision, loaded, "", "", nil
+		s.active, s.revision, s.refused, s.refusedAt, s.problems = v, revision, "", "", nil
 	})
 	if err := c.keep(place, revision, v); err != nil {
 		c.Log.Error("policies could not be kept on disk", "policies", place.String(), "error", err)
 	}
 	return true
+}
+
+// terms are what Gates ask of a place's new states: under other terms one that was
+// refused is tried again.
+func (c *Controller) terms(place Place) string {
+	var out []string
+	for gate, u := range c.usersOf(place) {
+		out = append(out, fmt.Sprintf(" %s %v %d", gate, u.Action, u.NewDenials))
+	}
+	slices.Sort(out)
+	return strings.Join(out, ";")
 }
 
 // state gives what is known of a place, from disk the first time.
@@ -361,43 +387,45 @@ func digest(files policy.Files) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// convene starts a panel with all that is in force, and puts it in the place of
-// the one before.
-func (c *Controller) convene(places []Place) {
+// convene starts a panel with all that is in force, and with a new state of one
+// place if there is one, and puts it in the place of the one before. On an error
+// the one before stays.
+func (c *Controller) convene(place Place, v *version) error {
 	next := &court{at: map[Place]int{}}
 	var bundles []worker.Bundle
-	c.mu.Lock()
-	for _, place := range places {
-		if s := c.states[place]; s != nil && s.active != nil {
-			next.at[place] = len(bundles)
-			bundles = append(bundles, worker.Bundle{Name: place.String(), Files: s.active.Files})
+	for _, p := range c.places() {
+		c.mu.Lock()
+		s := c.states[p]
+		c.mu.Unlock()
+		var files policy.Files
+		switch {
+		case v != nil && p == place:
+			files = v.Files
+		case s != nil && s.active != nil:
+			files = s.active.Files
+		default:
+			continue
 		}
+		next.at[p] = len(bundles)
+		bundles = append(bundles, worker.Bundle{Name: p.String(), Files: files})
 	}
-	c.mu.Unlock()
 	if same(c.court.Load(), bundles) {
-		return
+		return nil
 	}
 	if len(bundles) > 0 {
 		config := c.Worker
 		config.Patience = time.Minute + time.Duration(len(bundles))*2*longest
 		panel, err := worker.Start(config, bundles)
 		if err != nil {
-			// Each has compiled alone; the ones before stay.
-			c.Log.Error("the policies could not be put into force together", "error", err)
-			return
+			return fmt.Errorf("putting all policies into force together: %w", err)
 		}
 		next.panel, next.kinds = panel, panel.Kinds()
-		c.mu.Lock()
-		for place, i := range next.at {
-			if s := c.states[place]; s != nil {
-				s.loaded = panel.Loaded[i]
-			}
-		}
-		c.mu.Unlock()
 	}
+	c.restock(next)
 	if before := c.court.Swap(next); before != nil && before.panel != nil {
 		go before.panel.Close()
 	}
+	return nil
 }
 
 // restock gives the policies what Git declares now, of the kinds that they want,
@@ -415,11 +443,22 @@ func (c *Controller) restock(court *court) {
 		return
 	}
 	text := c.Inventory(court.kinds)
+	court.crowded.Store(len(text) > mostInventory)
+	if len(text) > mostInventory {
+		text = []byte("{}") // nobody who wants it is asked: see Ask
+	}
 	if sum := sha256.Sum256(text); s.panel != court.panel || sum != s.digest {
 		s.digest, s.panel = sum, court.panel
 		court.panel.Stock(text)
 	}
 	s.looks = now
+}
+
+// wants reports whether some of the policies used want the inventory.
+func (c *court) wants(uses []Use) bool {
+	return slices.ContainsFunc(uses, func(u Use) bool {
+		return slices.ContainsFunc(c.panel.Loaded[c.at[u.Place]].Policies, func(d worker.Described) bool { return len(d.Inventory) > 0 })
+	})
 }
 
 // same reports whether a court has just these bundles.
@@ -435,14 +474,20 @@ func same(c *court, bundles []worker.Bundle) bool {
 func (c *Controller) Ask(ctx context.Context, gate string, point policy.Point, input []byte) ([]policy.Finding, error) {
 	for {
 		uses, court, states, err := c.bench(gate)
-		if err != nil || len(uses) == 0 {
+		if err != nil {
 			return nil, err
+		}
+		if len(uses) == 0 {
+			return nil, fmt.Errorf("Gate %s and its policies have not been read yet", gate)
 		}
 		q := worker.Question{Point: point, Input: input}
 		for _, u := range uses {
 			q.Bundles = append(q.Bundles, court.at[u.Place])
 		}
 		c.restock(court)
+		if court.crowded.Load() && court.wants(uses) {
+			return nil, fmt.Errorf("what its policies want to know of all objects in Git is more than %d MiB: have them name the kinds (custom.gitward.inventory)", mostInventory>>20)
+		}
 		found, err := court.panel.Ask(ctx, q)
 		if errors.Is(err, worker.ErrReplaced) && c.court.Load() != court {
 			continue
@@ -525,11 +570,12 @@ func (c *Controller) Status(gate string) []Status {
 	for _, u := range c.wanted[gate] {
 		st := Status{Place: u.Place}
 		if s := c.states[u.Place]; s != nil {
-			st.Revision, st.Policies, st.Dialect, st.Refused, st.Problems = s.revision, s.loaded.Policies, s.loaded.Dialect, s.refusedAt, s.problems
+			st.Revision, st.Refused, st.Problems = s.revision, s.refusedAt, s.problems
 		}
 		if court := c.court.Load(); court != nil && court.panel != nil {
 			if i, ok := court.at[u.Place]; ok {
 				st.Quarantined = court.panel.Quarantined(i)
+				st.Policies, st.Dialect = court.panel.Loaded[i].Policies, court.panel.Loaded[i].Dialect
 			}
 		}
 		out = append(out, st)

@@ -119,7 +119,7 @@ const (
 func TestPoliciesFollowGit(t *testing.T) {
 	s := newScene(t)
 	s.repo.commit("one", map[string]string{"rules/a.rego": noBad})
-	s.want(`{"bad":"1"}`, "")
+	s.want(`{"bad":"1"}`, "have not been read yet")
 	s.use("rules")
 	s.want(`{"bad":"1"}`, "platform@one rules/a.rego:3 deny: bad is not good")
 	s.want(`{"worse":"1"}`, "")

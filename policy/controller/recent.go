@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/policy"
@@ -14,8 +15,7 @@ import (
 // least that a new state of them must bear with. They are kept in memory alone.
 type recent struct {
 	mu    sync.Mutex
-	asked []asked // a ring
-	next  int
+	asked []asked // the oldest first
 	bytes int
 }
 
@@ -36,15 +36,13 @@ func (r *recent) note(input []byte, denied bool) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	a := asked{input, denied}
-	if len(r.asked) < mostRecent && r.bytes < recentBytes {
-		r.asked = append(r.asked, a)
-		r.bytes += len(input)
-		return
+	r.asked = append(r.asked, asked{input, denied})
+	r.bytes += len(input)
+	for len(r.asked) > mostRecent || r.bytes > recentBytes {
+		r.bytes -= len(r.asked[0].input)
+		r.asked[0] = asked{}
+		r.asked = r.asked[1:]
 	}
-	r.bytes += len(input) - len(r.asked[r.next].input)
-	r.asked[r.next] = a
-	r.next = (r.next + 1) % len(r.asked)
 }
 
 func (r *recent) list() []asked {
@@ -53,6 +51,9 @@ func (r *recent) list() []asked {
 	return append([]asked(nil), r.asked...)
 }
 
+// longestReplay is what all of it may take.
+const longestReplay = 30 * time.Second
+
 // fewest is how many requests that were let pass a new state may deny in any
 // case: of few requests a share says nothing.
 const fewest = 10
@@ -60,13 +61,18 @@ const fewest = 10
 // replay asks a new state about the last requests of each Gate that uses it. What
 // runs away, errs, or denies more of what was let pass than the Gate bears with,
 // is a problem.
-func (c *Controller) replay(place Place, panel *worker.Panel) []gitindex.Problem {
+func (c *Controller) replay(ctx context.Context, place Place, panel *worker.Panel) []gitindex.Problem {
+	ctx, cancel := context.WithTimeout(ctx, longestReplay)
+	defer cancel()
 	var problems []gitindex.Problem
 	for gate, use := range c.usersOf(place) {
 		requests := c.recentOf(gate).list()
 		news, passed := 0, 0
 		for _, r := range requests {
-			found, err := panel.Ask(context.Background(), worker.Question{Bundles: []int{0}, Point: policy.Admission, Input: r.input})
+			found, err := panel.Ask(ctx, worker.Question{Bundles: []int{0}, Point: policy.Admission, Input: r.input})
+			if ctx.Err() != nil {
+				return append(problems, gitindex.Problem{Path: place.Path, Message: fmt.Sprintf("answering the last %d requests takes more than %v", len(requests), longestReplay)})
+			}
 			if err != nil {
 				return append(problems, gitindex.Problem{Path: place.Path, Message: "asked about a recent request: " + gitindex.Clean(err.Error(), 200)})
 			}

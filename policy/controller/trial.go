@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -17,16 +18,16 @@ const longest = 10 * time.Second
 // try has a directory stand trial: it compiles, alone and in time, under the
 // built-ins that are for policies, its own tests pass, and it bears with the
 // requests that came lately.
-func (c *Controller) try(place Place, files policy.Files) (worker.Loaded, []gitindex.Problem) {
+func (c *Controller) try(ctx context.Context, place Place, files policy.Files) (loaded worker.Loaded, problems []gitindex.Problem, err error) {
 	config := c.Worker
 	config.Children, config.Tests = 1, true
 	panel, err := worker.Start(config, []worker.Bundle{{Name: place.String(), Files: files}})
 	if err != nil {
-		return worker.Loaded{}, []gitindex.Problem{{Path: place.Path, Message: gitindex.Clean(err.Error(), 300)}}
+		return worker.Loaded{}, nil, err
 	}
 	defer panel.Close()
-	loaded := panel.Loaded[0]
-	problems := loaded.Problems
+	loaded = panel.Loaded[0]
+	problems = loaded.Problems
 	if kinds := panel.Kinds(); len(kinds) > 0 && c.Inventory != nil {
 		panel.Stock(c.Inventory(kinds))
 	}
@@ -44,7 +45,7 @@ func (c *Controller) try(place Place, files policy.Files) (worker.Loaded, []giti
 		problems = []gitindex.Problem{{Path: ".", Message: "no rule here is named deny, violation or warn, and there is no constraint: these policies would say nothing"}}
 	}
 	if len(problems) == 0 {
-		problems = c.replay(place, panel)
+		problems = c.replay(ctx, place, panel)
 	}
-	return loaded, problems
+	return loaded, problems, nil
 }
