@@ -221,7 +221,7 @@ func (c *Controller) drop(places []Place) (changed bool) {
 // files.
 func (c *Controller) follow(ctx context.Context, place Place) (changed bool) {
 	s := c.state(place)
-	read := c.read(place)
+	read := c.read(ctx, place)
 	if read == nil {
 		return false
 	}
@@ -252,15 +252,14 @@ func (c *Controller) follow(ctx context.Context, place Place) (changed bool) {
 		refused := v.Digest + c.terms(place)
 		c.Log.Warn("policies not put into force", "policies", place.String(), "commit", revision, "problem", problems[0].String(), "problems", len(problems))
 		c.note(place, func(s *state) { s.refused, s.refusedAt, s.problems = refused, revision, problems })
+		c.keep(place)
 		return true
 	}
 	c.Log.Info("policies put into force", "policies", place.String(), "commit", revision, "count", len(loaded.Policies), "rego", loaded.Dialect)
 	c.note(place, func(s *state) {
 		s.active, s.revision, s.refused, s.refusedAt, s.problems = v, revision, "", "", nil
 	})
-	if err := c.keep(place, revision, v); err != nil {
-		c.Log.Error("policies could not be kept on disk", "policies", place.String(), "error", err)
-	}
+	c.keep(place)
 	return true
 }
 
@@ -283,8 +282,8 @@ func (c *Controller) state(place Place) state {
 		return *s
 	}
 	s := &state{}
-	if v, revision, err := c.kept(place); err == nil {
-		s.active, s.revision = v, revision
+	if k, err := c.kept(place); err == nil {
+		s.active, s.revision, s.refused, s.refusedAt, s.problems = &k.Version, k.Revision, k.Refused, k.RefusedAt, k.Problems
 	}
 	c.states[place] = s
 	return *s
@@ -310,7 +309,7 @@ type tree struct {
 
 // atOnce is how long a reading may take: longer takes an Origin that is being
 // fetched, and its policies have time.
-const atOnce = 5 * time.Second
+const atOnce = time.Second
 
 // reading is one that is going on.
 type reading struct {
@@ -320,7 +319,7 @@ type reading struct {
 
 // read reads a place; nil means that it is not to be had now. When it is, the
 // controller looks again: one Origin's slow repository delays no other's policies.
-func (c *Controller) read(place Place) *tree {
+func (c *Controller) read(ctx context.Context, place Place) *tree {
 	c.mu.Lock()
 	r := c.reading[place]
 	if r == nil {
@@ -334,7 +333,7 @@ func (c *Controller) read(place Place) *tree {
 		}()
 	}
 	c.mu.Unlock()
-	t := r.wait()
+	t := r.wait(ctx)
 	if t != nil {
 		c.mu.Lock()
 		delete(c.reading, place)
@@ -343,8 +342,9 @@ func (c *Controller) read(place Place) *tree {
 	return t
 }
 
-func (r *reading) wait() *tree {
+func (r *reading) wait(ctx context.Context) *tree {
 	select {
+	case <-ctx.Done():
 	case t := <-r.done:
 		return t
 	case <-time.After(atOnce):

@@ -8,14 +8,20 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/gitward/gitward/gitindex"
 )
 
-// kept is the file of what is in force at one place, so that after a restart the
+// keptFile is the file of what is in force at one place, so that after a restart the
 // last good policies are there, whatever Git holds by then.
 type keptFile struct {
 	Place    Place
 	Revision string
 	Version  version
+	// Refused is the newest state that failed, which is not to pass after a restart
+	// for want of the requests that it failed at.
+	Refused, RefusedAt string
+	Problems           []gitindex.Problem
 }
 
 var errNotKept = errors.New("nothing is kept")
@@ -25,11 +31,21 @@ func (c *Controller) file(place Place) string {
 	return filepath.Join(c.Dir, hex.EncodeToString(sum[:16])+".json")
 }
 
-func (c *Controller) keep(place Place, revision string, v *version) error {
-	if c.Dir == "" {
-		return nil
+// keep writes what is known of a place, once something good is.
+func (c *Controller) keep(place Place) {
+	c.mu.Lock()
+	s := *c.states[place]
+	c.mu.Unlock()
+	if c.Dir == "" || s.active == nil {
+		return
 	}
-	text, err := json.Marshal(keptFile{place, revision, *v})
+	if err := c.write(place, keptFile{place, s.revision, *s.active, s.refused, s.refusedAt, s.problems}); err != nil {
+		c.Log.Error("policies could not be kept on disk", "policies", place.String(), "error", err)
+	}
+}
+
+func (c *Controller) write(place Place, k keptFile) error {
+	text, err := json.Marshal(k)
 	if err != nil {
 		return err
 	}
@@ -51,17 +67,17 @@ func (c *Controller) keep(place Place, revision string, v *version) error {
 	return os.Rename(f.Name(), c.file(place))
 }
 
-func (c *Controller) kept(place Place) (*version, string, error) {
+func (c *Controller) kept(place Place) (*keptFile, error) {
 	if c.Dir == "" {
-		return nil, "", errNotKept
+		return nil, errNotKept
 	}
 	text, err := os.ReadFile(c.file(place))
 	if err != nil {
-		return nil, "", errNotKept
+		return nil, errNotKept
 	}
 	var k keptFile
 	if err := json.Unmarshal(text, &k); err != nil || k.Place != place || k.Version.Digest != digest(k.Version.Files) {
-		return nil, "", fmt.Errorf("what is kept of %s is damaged: %w", place, errNotKept)
+		return nil, fmt.Errorf("what is kept of %s is damaged: %w", place, errNotKept)
 	}
-	return &k.Version, k.Revision, nil
+	return &k, nil
 }
