@@ -3,7 +3,6 @@ package controller
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"strings"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"github.com/gitward/gitward/policy"
-	"github.com/gitward/gitward/policy/worker"
 )
 
 // the ring of recent requests has no bound in bytes once it is full of small ones.
@@ -158,18 +156,6 @@ func TestHostileEndlessTrial(t *testing.T) {
 	}
 }
 
-type slowTrees struct {
-	inner repository
-	block chan struct{}
-}
-
-func (r *slowTrees) Read(origin string, do func(fs.FS, string) error) error {
-	if origin == "aslow" {
-		<-r.block
-	}
-	return do(r.inner.tree, r.inner.revision)
-}
-
 // a Gate with Policed and no uses known to the controller passes.
 func TestHostileUnknownGate(t *testing.T) {
 	s := newScene(t)
@@ -180,5 +166,3 @@ func TestHostileUnknownGate(t *testing.T) {
 		t.Errorf("a Gate that the controller does not know: %v, and no error", found)
 	}
 }
-
-var _ worker.Config
