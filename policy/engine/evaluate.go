@@ -182,6 +182,9 @@ func NewEvaluation(input []byte, point policy.Point) (*Evaluation, error) {
 	return &Evaluation{subject: s, point: point}, nil
 }
 
+// Point is where the policies are asked.
+func (v *Evaluation) Point() policy.Point { return v.point }
+
 // Evaluate asks one policy.
 func (v *Evaluation) Evaluate(p *Policy) []policy.Finding {
 	out := v.hear(p)
@@ -259,19 +262,18 @@ func (v *Evaluation) put(p *Policy) (ast.Value, policy.Action, []policy.Finding)
 	return v.subject.as(p), action, nil
 }
 
-// Quarantined is what is found in place of a policy that is not asked: it ran
-// away before.
-func (v *Evaluation) Quarantined(p *Policy) []policy.Finding {
+// Unasked is what is found in place of a policy that should be asked and is not,
+// for it or others took too much before. What it would lead to follows: it has
+// not agreed.
+func (v *Evaluation) Unasked(p *Policy, why string) []policy.Finding {
 	in, action, found := v.put(p)
 	if in == nil {
 		return found
 	}
-	f := p.erred(action, errQuarantined)
+	f := p.erred(action, errors.New(why))
 	f.Kind = policy.Overrun
 	return []policy.Finding{f}
 }
-
-var errQuarantined = errors.New("it took more time or memory than a policy may, and is not asked again for now")
 
 // Broken is what is found in place of a policy at which the library broke down.
 func (v *Evaluation) Broken(p *Policy, why string) []policy.Finding {

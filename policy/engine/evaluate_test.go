@@ -80,12 +80,12 @@ func TestOverrunStands(t *testing.T) {
 func TestQuarantinedAndBroken(t *testing.T) {
 	e := engineOf(t, map[string]string{"a.rego": "# METADATA\n# custom:\n#   gitward: {action: warn, points: [admission], match: {kinds: [{apiGroups: [''], kinds: [ConfigMap]}]}}\npackage a\n\ndeny contains \"a\" if true\n"})
 	p := e.Policies()[0]
-	found := posed(t, []byte(someMap)).Quarantined(p)
+	found := posed(t, []byte(someMap)).Unasked(p, "it ran away")
 	if len(found) != 1 || found[0].Kind != policy.Overrun || found[0].Action != policy.Warn || found[0].File != "a.rego" {
 		t.Errorf("%+v", found)
 	}
 	for _, other := range []string{"point: scan\n" + someMap, strings.ReplaceAll(someMap, "ConfigMap", "Secret")} {
-		if found := posed(t, []byte(other)).Quarantined(p); len(found) != 0 {
+		if found := posed(t, []byte(other)).Unasked(p, "it ran away"); len(found) != 0 {
 			t.Errorf("what it would not be asked about: %+v", found)
 		}
 	}

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -66,8 +67,11 @@ type court struct {
 	asked   uint64 // how many frames there were
 }
 
-// sitting is a bundle that compiled, and the number of its first policy.
+// sitting is a bundle, and the number of its first policy. One that is broken did
+// not compile.
 type sitting struct {
+	name     string
+	broken   bool
 	policies []*engine.Policy
 	first    int
 }
@@ -95,7 +99,7 @@ func (c *court) load(in io.Reader, out io.Writer) error {
 		loaded := Loaded{Name: b.Name, Dialect: read.Dialect()}
 		e, problems := read.Engine()
 		loaded.Problems, loaded.Compiling = problems, ownTime()-began
-		s := sitting{first: first}
+		s := sitting{name: b.Name, first: first}
 		if e != nil {
 			s.policies = e.Policies()
 			for _, p := range s.policies {
@@ -103,7 +107,7 @@ func (c *court) load(in io.Reader, out io.Writer) error {
 					Shape: p.Shape(), Match: p.Match(), Rules: p.Rules()})
 			}
 		}
-		if l.Tests && e != nil {
+		if s.broken = e == nil; l.Tests && !s.broken {
 			loaded.test(read)
 		}
 		first += len(s.policies)
@@ -186,47 +190,53 @@ func (c *court) answer(body []byte) answer {
 		if i < 0 || i >= len(c.bundles) {
 			return answer{Error: fmt.Sprintf("there is no bundle %d", i)}
 		}
-		began := ownTime()
-		for j, p := range c.bundles[i].policies {
-			number := c.bundles[i].first + j
-			if ownTime()-began > bundleBudgets*c.budget {
-				out.Findings = append(out.Findings, c.exhausted(v, i, p)...)
-				break
-			}
-			c.mark.set(number)
-			var found []policy.Finding
-			if slices.Contains(a.Without, number) {
-				found = v.Quarantined(p)
-			} else {
-				found = evaluate(v, p)
-			}
-			for _, f := range bounded(found, a.Point) {
-				out.Findings = append(out.Findings, Found{f, i})
-			}
+		if c.bundles[i].broken {
+			return answer{Error: "the policies of " + c.bundles[i].name + " do not compile"}
+		}
+		for _, f := range c.hear(v, &c.bundles[i], a.Without) {
+			out.Findings = append(out.Findings, Found{f, i})
 		}
 	}
 	return out
 }
 
-// bundleBudgets are how many policies' budgets all of a bundle may take for one
-// request.
-const bundleBudgets = 10
+const (
+	// bundleBudgets are how many policies' budgets all of a bundle may take for one
+	// request.
+	bundleBudgets = 10
+	quarantined   = "it took more time or memory than a policy may, and is not asked again for now"
+)
 
-// exhausted is what is found where a bundle has used up its time: the policies
-// from this one on are not asked.
-func (c *court) exhausted(v *engine.Evaluation, bundle int, p *engine.Policy) []Found {
-	f := v.Broken(p, "")[0]
-	f.Kind, f.Message = policy.Overrun, fmt.Sprintf("all policies of its directory together took longer than %v", bundleBudgets*c.budget)
-	return []Found{{f, bundle}}
+// hear asks the policies of a bundle, but for those that are to be left out. Once
+// the bundle has used up its time the rest are left out too.
+func (c *court) hear(v *engine.Evaluation, s *sitting, without []int) []policy.Finding {
+	var out []policy.Finding
+	began, limit := ownTime(), bundleBudgets*c.budget
+	for j, p := range s.policies {
+		number := s.first + j
+		c.mark.set(number)
+		var found []policy.Finding
+		switch {
+		case slices.Contains(without, number):
+			found = v.Unasked(p, quarantined)
+		case ownTime()-began > limit:
+			found = v.Unasked(p, fmt.Sprintf("it is not asked: all policies of its directory together took longer than %v", limit))
+		default:
+			found = evaluate(v, p)
+		}
+		out = append(out, bounded(found, v.Point())...)
+	}
+	return out
 }
 
 // mostFound is how many findings of one policy are sent on.
 const mostFound = 50
 
-// bounded cuts what a policy found. Details are for people who try policies, and
-// not for requests.
+// bounded cuts what a policy found, and keeps the hardest. Details are for people
+// who try policies, and not for requests.
 func bounded(found []policy.Finding, point policy.Point) []policy.Finding {
 	if len(found) > mostFound {
+		slices.SortStableFunc(found, func(a, b policy.Finding) int { return cmp.Compare(a.Action, b.Action) })
 		found = found[:mostFound]
 	}
 	if point == policy.Admission {

@@ -28,11 +28,14 @@ type Config struct {
 	Tests    bool          // whether children run the bundles' own tests
 }
 
+// DefaultMemory is what a child may use unless its Config says otherwise.
+const DefaultMemory = 512 << 20
+
 func (c Config) defaults() Config {
 	for _, d := range []struct {
 		value *int
 		is    int
-	}{{&c.Children, 2}, {&c.Memory, 512 << 20}} {
+	}{{&c.Children, 2}, {&c.Memory, DefaultMemory}} {
 		if *d.value == 0 {
 			*d.value = d.is
 		}

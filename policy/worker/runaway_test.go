@@ -116,8 +116,15 @@ func TestRunaways(t *testing.T) {
 				}
 				refused++
 			}
+			asked := Question{Bundles: []int{0, 1}, Point: policy.Admission, Input: request(t, `{"data":{"bad":"1"}}`)}
+			if r.refused != "" {
+				if found, err := p.Ask(context.Background(), asked); err == nil {
+					t.Errorf("what did not compile is asked, and finds %v", found)
+				}
+				asked.Bundles = []int{0}
+			}
 			began := time.Now()
-			found, err := p.Ask(context.Background(), Question{Bundles: []int{0, 1}, Point: policy.Admission, Input: request(t, `{"data":{"bad":"1"}}`)})
+			found, err := p.Ask(context.Background(), asked)
 			took := time.Since(began)
 			if err != nil {
 				t.Fatal(err)

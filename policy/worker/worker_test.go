@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -137,4 +138,55 @@ func TestAnswersStayTheirs(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// slow is policies that only warn, take much of their budget and find nothing:
+// together they use up their directory's.
+func slow(n int) policy.Files {
+	out := policy.Files{}
+	for i := range n {
+		out[fmt.Sprintf("a%02d.rego", i)] = []byte(fmt.Sprintf("# METADATA\n# custom: {gitward: {action: warn}}\npackage a%02d\n\ndeny contains \"x\" if {\n\tsome a in numbers.range(1, 3000)\n\tsome b in numbers.range(1, 30)\n\ta + b + count(input.request.object) == 0\n}\n", i))
+	}
+	return out
+}
+
+// TestUnaskedRefuse: what is not asked, because its directory has used up its
+// time or did not compile, has not agreed. Nor has what is not told for want of
+// room.
+func TestUnaskedRefuse(t *testing.T) {
+	const warner = "package b_warns\n\nwarn contains \"it warns\" if input.request.object.data.bad\n"
+	denier := strings.ReplaceAll(honest, "package honest", "package c_denies")
+	ask := func(t *testing.T, c Config, b Bundle, object string) ([]Found, error) {
+		p, err := Start(c, []Bundle{b})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		return p.Ask(context.Background(), Question{Bundles: []int{0}, Point: policy.Admission, Input: request(t, object)})
+	}
+	denied := func(found []Found) bool {
+		return slices.ContainsFunc(found, func(f Found) bool { return f.Action == policy.Deny })
+	}
+	t.Run("out of time, at one that warns", func(t *testing.T) {
+		files := slow(40)
+		files["b.rego"], files["c.rego"] = []byte(warner), []byte(denier)
+		c := config(t)
+		c.Budget = 20 * time.Millisecond
+		found, err := ask(t, c, Bundle{Name: "b", Files: files}, `{"data":{"bad":"1"}}`)
+		if err != nil || !denied(found) {
+			t.Errorf("%v, %v", found, err)
+		}
+	})
+	t.Run("does not compile", func(t *testing.T) {
+		found, err := ask(t, config(t), module("broken", "package broken\n\ndeny contains http.send({})\n"), `{"data":{"bad":"1"}}`)
+		if err == nil {
+			t.Errorf("found %v, and no error", found)
+		}
+	})
+	t.Run("many warnings", func(t *testing.T) {
+		found, err := ask(t, config(t), module("many", "package many\n\nwarn contains sprintf(\"%d\", [i]) if some i in numbers.range(1, 200)\n\ndeny contains \"no\" if input.request.object.data.bad\n"), `{"data":{"bad":"1"}}`)
+		if err != nil || !denied(found) {
+			t.Errorf("%d findings, none of them denies; %v", len(found), err)
+		}
+	})
 }
