@@ -254,6 +254,14 @@ func (h *Hub) Sync(ctx context.Context, origin string) error {
 	}
 }
 
+// Revision is an Origin's accepted one; empty if there is none.
+func (h *Hub) Revision(origin string) string {
+	if s := h.Snapshot(origin); s != nil && s.Accepted != nil {
+		return s.Accepted.ID
+	}
+	return ""
+}
+
 // Read gives do an Origin's trusted tree, as Tracker.Read does.
 func (h *Hub) Read(origin string, do func(tree fs.FS, revision string) error) error {
 	h.mu.Lock()

@@ -5,6 +5,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -42,6 +43,8 @@ type Use struct {
 
 // Trees gives the trusted trees of Origins: gitindex/controller's Hub does.
 type Trees interface {
+	// Revision is that of the tree that Read would give; empty if there is none.
+	Revision(origin string) string
 	Read(origin string, do func(tree fs.FS, revision string) error) error
 }
 
@@ -93,6 +96,8 @@ type state struct {
 	refused   string // its digest
 	refusedAt string
 	problems  []gitindex.Problem
+	// settled is the revision, and the terms, for which there is nothing left to do.
+	settled string
 }
 
 // version is one state of a directory's files.
@@ -110,8 +115,11 @@ type court struct {
 	crowded atomic.Bool
 }
 
-// mostInventory is how large the inventory may be, in bytes of JSON.
-const mostInventory = 12 << 20
+// mostInventory is how large the inventory may be, in bytes of JSON: of these a
+// child makes some twenty times as many.
+func (c *Controller) mostInventory() int {
+	return cmp.Or(c.Worker.Memory, worker.DefaultMemory) / 40
+}
 
 func (c *Controller) begin() {
 	c.once.Do(func() {
@@ -194,14 +202,7 @@ func (c *Controller) places() []Place {
 			all[u.Place] = true
 		}
 	}
-	return slices.SortedFunc(maps.Keys(all), func(a, b Place) int { return compare(a, b) })
-}
-
-func compare(a, b Place) int {
-	if a.String() < b.String() {
-		return -1
-	}
-	return 1
+	return slices.SortedFunc(maps.Keys(all), func(a, b Place) int { return strings.Compare(a.String(), b.String()) })
 }
 
 // drop forgets what nobody uses any more.
@@ -217,10 +218,12 @@ func (c *Controller) drop(places []Place) (changed bool) {
 	return changed
 }
 
-// follow looks at one place. What is the same as before costs a reading of its
-// files.
+// follow looks at one place. Its files are read once for each revision.
 func (c *Controller) follow(ctx context.Context, place Place) (changed bool) {
-	s := c.state(place)
+	s, terms := c.state(place), c.terms(place)
+	if at := c.Trees.Revision(place.Origin); at != "" && s.settled == at+terms {
+		return false
+	}
 	read := c.read(ctx, place)
 	if read == nil {
 		return false
@@ -231,12 +234,13 @@ func (c *Controller) follow(ctx context.Context, place Place) (changed bool) {
 		})
 	}
 	files, revision := read.files, read.revision
+	settled := revision + terms
 	v := &version{Digest: digest(files), Files: files}
 	switch {
 	case s.active != nil && s.active.Digest == v.Digest:
-		return c.note(place, func(s *state) { s.refused, s.refusedAt, s.problems = "", "", nil })
-	case s.refused == v.Digest+c.terms(place):
-		return c.note(place, func(s *state) { s.refusedAt = revision })
+		return c.note(place, func(s *state) { s.refused, s.refusedAt, s.problems, s.settled = "", "", nil, settled })
+	case s.refused == v.Digest+terms:
+		return c.note(place, func(s *state) { s.refusedAt, s.settled = revision, settled })
 	}
 	loaded, problems, err := c.try(ctx, place, files)
 	if err == nil && len(problems) == 0 {
@@ -249,15 +253,16 @@ func (c *Controller) follow(ctx context.Context, place Place) (changed bool) {
 		})
 	}
 	if len(problems) > 0 {
-		refused := v.Digest + c.terms(place)
 		c.Log.Warn("policies not put into force", "policies", place.String(), "commit", revision, "problem", problems[0].String(), "problems", len(problems))
-		c.note(place, func(s *state) { s.refused, s.refusedAt, s.problems = refused, revision, problems })
+		c.note(place, func(s *state) {
+			s.refused, s.refusedAt, s.problems, s.settled = v.Digest+terms, revision, problems, settled
+		})
 		c.keep(place)
 		return true
 	}
 	c.Log.Info("policies put into force", "policies", place.String(), "commit", revision, "count", len(loaded.Policies), "rego", loaded.Dialect)
 	c.note(place, func(s *state) {
-		s.active, s.revision, s.refused, s.refusedAt, s.problems = v, revision, "", "", nil
+		s.active, s.revision, s.refused, s.refusedAt, s.problems, s.settled = v, revision, "", "", nil, settled
 	})
 	c.keep(place)
 	return true
@@ -391,6 +396,38 @@ func digest(files policy.Files) string {
 // place if there is one, and puts it in the place of the one before. On an error
 // the one before stays.
 func (c *Controller) convene(place Place, v *version) error {
+	for {
+		next, bundles := c.agenda(place, v)
+		if same(c.court.Load(), bundles) {
+			return nil
+		}
+		if len(bundles) > 0 {
+			config := c.Worker
+			config.Patience = time.Minute + time.Duration(len(bundles))*2*longest
+			panel, err := worker.Start(config, bundles)
+			if err != nil {
+				return fmt.Errorf("putting all policies into force together: %w", err)
+			}
+			if v != nil && len(panel.Loaded[next.at[place]].Problems) > 0 {
+				panel.Close()
+				return fmt.Errorf("it compiles alone, and not beside the others: %s", panel.Loaded[next.at[place]].Problems[0])
+			}
+			if c.dismiss(next, panel) {
+				panel.Close()
+				continue
+			}
+			next.panel, next.kinds = panel, panel.Kinds()
+		}
+		c.restock(next)
+		if before := c.court.Swap(next); before != nil && before.panel != nil {
+			go before.panel.Close()
+		}
+		return nil
+	}
+}
+
+// agenda is a court to be, with the bundles that it is to have.
+func (c *Controller) agenda(place Place, v *version) (*court, []worker.Bundle) {
 	next := &court{at: map[Place]int{}}
 	var bundles []worker.Bundle
 	for _, p := range c.places() {
@@ -409,23 +446,23 @@ func (c *Controller) convene(place Place, v *version) error {
 		next.at[p] = len(bundles)
 		bundles = append(bundles, worker.Bundle{Name: p.String(), Files: files})
 	}
-	if same(c.court.Load(), bundles) {
-		return nil
-	}
-	if len(bundles) > 0 {
-		config := c.Worker
-		config.Patience = time.Minute + time.Duration(len(bundles))*2*longest
-		panel, err := worker.Start(config, bundles)
-		if err != nil {
-			return fmt.Errorf("putting all policies into force together: %w", err)
+	return next, bundles
+}
+
+// dismiss takes out of force what does not compile, and reports whether there was
+// anything: what another version of this program kept on disk may be in a Rego
+// that is not this one's.
+func (c *Controller) dismiss(next *court, panel *worker.Panel) (found bool) {
+	for p, i := range next.at {
+		problems := panel.Loaded[i].Problems
+		if len(problems) == 0 {
+			continue
 		}
-		next.panel, next.kinds = panel, panel.Kinds()
+		found = true
+		c.Log.Error("policies that were in force do not compile any more", "policies", p.String(), "problem", problems[0].String())
+		c.note(p, func(s *state) { s.active, s.revision, s.problems, s.settled = nil, "", problems, "" })
 	}
-	c.restock(next)
-	if before := c.court.Swap(next); before != nil && before.panel != nil {
-		go before.panel.Close()
-	}
-	return nil
+	return found
 }
 
 // restock gives the policies what Git declares now, of the kinds that they want,
@@ -443,8 +480,8 @@ func (c *Controller) restock(court *court) {
 		return
 	}
 	text := c.Inventory(court.kinds)
-	court.crowded.Store(len(text) > mostInventory)
-	if len(text) > mostInventory {
+	court.crowded.Store(len(text) > c.mostInventory())
+	if court.crowded.Load() {
 		text = []byte("{}") // nobody who wants it is asked: see Ask
 	}
 	if sum := sha256.Sum256(text); s.panel != court.panel || sum != s.digest {
@@ -486,7 +523,7 @@ func (c *Controller) Ask(ctx context.Context, gate string, point policy.Point, i
 		}
 		c.restock(court)
 		if court.crowded.Load() && court.wants(uses) {
-			return nil, fmt.Errorf("what its policies want to know of all objects in Git is more than %d MiB: have them name the kinds (custom.gitward.inventory)", mostInventory>>20)
+			return nil, fmt.Errorf("what its policies want to know of all objects in Git is more than %d MiB: have them name the kinds (custom.gitward.inventory)", c.mostInventory()>>20)
 		}
 		found, err := court.panel.Ask(ctx, q)
 		if errors.Is(err, worker.ErrReplaced) && c.court.Load() != court {

@@ -40,7 +40,10 @@ type repository struct {
 	tree     fstest.MapFS
 	revision string
 	slow     chan struct{} // if set, what a reading waits for
+	reads    int
 }
+
+func (r *repository) Revision(string) string { return r.revision }
 
 func (r *repository) Read(origin string, do func(fs.FS, string) error) error {
 	if origin != "platform" {
@@ -49,6 +52,7 @@ func (r *repository) Read(origin string, do func(fs.FS, string) error) error {
 	if r.slow != nil && origin == "platform" {
 		<-r.slow
 	}
+	r.reads++
 	return do(r.tree, r.revision)
 }
 
@@ -141,7 +145,7 @@ func TestPoliciesFollowGit(t *testing.T) {
 		"compiles for ever":  {map[string]string{"rules/a.rego": "package fruit\n\ndeny contains \"x\" if count(deny) == 0\n"}, "recursive"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s.repo.commit("bad", test.files)
+			s.repo.commit("bad, for it "+name, test.files) // a commit has one tree
 			s.Sync(context.Background())
 			s.want(`{"worse":"1"}`, "platform@two rules/a.rego:3 deny: worse is not good")
 			if st := s.Status("default")[0]; st.Revision != "two" || !strings.Contains(fmt.Sprint(st.Problems), test.says) {
@@ -269,4 +273,44 @@ func TestSlowOrigin(t *testing.T) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	s.want(`{"bad":"1"}`, "platform@one")
+}
+
+// TestKeptNoLongerCompile: what was kept on disk by an older program, and does not
+// compile under this one's built-ins, is not in force: nothing passes for want of
+// what it would say.
+func TestKeptNoLongerCompile(t *testing.T) {
+	s := newScene(t)
+	place := Place{Origin: "platform", Path: "rules"}
+	text := map[string]string{"rules/a.rego": "package fruit\n\ndeny contains \"x\" if http.send({\"url\": \"http://127.0.0.1:1\"})\n"}
+	files := policy.Files{"a.rego": []byte(text["rules/a.rego"])}
+	if err := s.write(place, keptFile{Place: place, Revision: "old", Version: version{Digest: digest(files), Files: files}}); err != nil {
+		t.Fatal(err)
+	}
+	s.repo.commit("old", text)
+	s.use("rules")
+	s.want(`{"bad":"1"}`, "error: ")
+	if st := s.Status("default")[0]; st.Revision != "" || !strings.Contains(fmt.Sprint(st.Problems), "http.send is not for policies") {
+		t.Errorf("%+v", st.Problems)
+	}
+	s.repo.commit("new", map[string]string{"rules/a.rego": noBad})
+	s.Sync(context.Background())
+	s.want(`{"bad":"1"}`, "platform@new")
+}
+
+// TestReadOnce: a directory is read once for each revision, however often others'
+// Origins are looked at.
+func TestReadOnce(t *testing.T) {
+	s := newScene(t)
+	s.repo.commit("one", map[string]string{"rules/a.rego": noBad})
+	s.use("rules")
+	for range 5 {
+		s.Look()
+		s.Sync(context.Background())
+	}
+	if s.repo.reads != 1 {
+		t.Errorf("one revision was read %d times", s.repo.reads)
+	}
+	s.repo.commit("two", map[string]string{"rules/a.rego": noWorse})
+	s.Sync(context.Background())
+	s.want(`{"worse":"1"}`, "platform@two")
 }

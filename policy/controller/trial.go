@@ -29,7 +29,9 @@ func (c *Controller) try(ctx context.Context, place Place, files policy.Files) (
 	loaded = panel.Loaded[0]
 	problems = loaded.Problems
 	if kinds := panel.Kinds(); len(kinds) > 0 && c.Inventory != nil {
-		panel.Stock(c.Inventory(kinds))
+		if text := c.Inventory(kinds); len(text) <= c.mostInventory() {
+			panel.Stock(text)
+		}
 	}
 	if loaded.Compiling > longest {
 		problems = append(problems, gitindex.Problem{Path: place.Path, Message: fmt.Sprintf("compiling takes %v, and may take %v", loaded.Compiling.Round(time.Millisecond), longest)})
