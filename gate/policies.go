@@ -176,7 +176,7 @@ func findingHead(f policy.Finding) string {
 	if f.Origin != "" {
 		at = f.Origin + "@" + gitindex.Short(f.Revision) + " " + at
 	}
-	return fmt.Sprintf("%q (%s): %s", gitindex.Clean(f.Policy, 60), gitindex.Clean(at, 110), f.Message)
+	return fmt.Sprintf("%q (%s): %s", gitindex.Clean(f.Policy, 60), gitindex.Clean(at, 110), gitindex.Clean(f.Message, 500))
 }
 
 // Warnings are what the client is to be shown though the request passes.
