@@ -1,9 +1,11 @@
 package policy
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -47,6 +49,14 @@ const (
 	maxFiles = 20_000
 )
 
+// gatekeepers are in all YAML that is Gatekeeper's. A directory may hold much other,
+// which is then neither kept nor sent on, and may change without a trial.
+var gatekeepers = [][]byte{[]byte("templates.gatekeeper.sh/"), []byte("constraints.gatekeeper.sh/")}
+
+func isGatekeepers(text []byte) bool {
+	return slices.ContainsFunc(gatekeepers, func(g []byte) bool { return bytes.Contains(text, g) })
+}
+
 // Collect reads the files that are of use. It follows no link.
 func Collect(fsys fs.FS) (Files, error) {
 	out, size := Files{}, 0
@@ -60,6 +70,9 @@ func Collect(fsys fs.FS) (Files, error) {
 		}
 		if len(text) > maxFile {
 			return fmt.Errorf("%s is larger than %d MiB", name, maxFile>>20)
+		}
+		if KindOf(name) == YAML && !isGatekeepers(text) {
+			return nil
 		}
 		out[name] = text
 		if size += len(text); size > maxAll || len(out) > maxFiles {

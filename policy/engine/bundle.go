@@ -125,13 +125,8 @@ func (b *Bundle) manifest(name string, text []byte) *int {
 	return m.RegoVersion
 }
 
-var gatekeepers = [][]byte{[]byte("templates.gatekeeper.sh/"), []byte("constraints.gatekeeper.sh/")}
-
 // gatekeeper keeps the documents that are Gatekeeper's.
 func (b *Bundle) gatekeeper(name string, text []byte) {
-	if !slices.ContainsFunc(gatekeepers, func(g []byte) bool { return bytes.Contains(text, g) }) {
-		return
-	}
 	line := 1
 	for _, doc := range splitDocuments(text) {
 		var head struct {
