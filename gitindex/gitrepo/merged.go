@@ -2,9 +2,7 @@ package gitrepo
 
 import (
 	"errors"
-	"fmt"
 
-	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/object"
 )
 
@@ -15,9 +13,9 @@ const mostMerged = 8
 // it changes as it stands there. Of a merge that mends anything on the way there
 // are none. That somebody signed such a parent is not yet to have made the change:
 // see gitindex/controller's voices.
-func (r *Repo) merged(step *Step, head header) error {
+func (r *Repo) merged(step *Step, head header) {
 	if len(head.parents) < 2 || len(step.Changes) == 0 {
-		return nil
+		return
 	}
 	changed := make(map[string]bool, len(step.Changes))
 	for _, c := range step.Changes {
@@ -27,17 +25,19 @@ func (r *Repo) merged(step *Step, head header) error {
 		if !r.store.has(parent) {
 			continue
 		}
+		// Of a parent that cannot be read there is no voice. It must not keep the main
+		// line from being read: anybody can push one.
 		raw, err := r.store.commit(parent)
 		if err != nil {
-			return err
+			continue
 		}
 		there, err := readHeader(raw)
 		if err != nil {
-			continue // the strict parser has refused it, or will
+			continue
 		}
 		var beside Step
 		if err := r.differ(&beside, there.tree, head.tree); err != nil {
-			return fmt.Errorf("comparing %s with what it merges: %w", gitindex.Short(step.Commit.ID), err)
+			continue
 		}
 		same := true
 		for _, c := range beside.Changes {
@@ -47,7 +47,6 @@ func (r *Repo) merged(step *Step, head header) error {
 			step.Merged = append(step.Merged, s)
 		}
 	}
-	return nil
 }
 
 // longestBranch is how many commits of a branch are looked at.

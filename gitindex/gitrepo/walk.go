@@ -125,9 +125,7 @@ func (r *Repo) walk(ctx context.Context, tip, known string) ([]Step, error) {
 		if err := r.differ(step, old, spots[i].head.tree); err != nil {
 			return nil, fmt.Errorf("comparing %s with its parent: %w", gitindex.Short(step.Commit.ID), err)
 		}
-		if err := r.merged(step, spots[i].head); err != nil {
-			return nil, err
-		}
+		r.merged(step, spots[i].head)
 	}
 	return steps, nil
 }
