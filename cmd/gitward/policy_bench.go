@@ -10,16 +10,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gitward/gitward/gitindex"
-	"github.com/gitward/gitward/policy"
 	"github.com/gitward/gitward/policy/engine"
-	"github.com/gitward/gitward/policy/worker"
 )
 
 type policyBenchOptions struct {
-	output string
-	input  []string
-	point  string
-	took   time.Duration
+	policyQuestion
+	took time.Duration
 }
 
 func policyBenchCommand() *cobra.Command {
@@ -40,11 +36,9 @@ Exit codes: 0 measured, 1 a policy ran away, 2 could not tell.`,
 		Args: oneArg("DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error { return policyBench(cmd, &o, args[0]) },
 	}
+	o.flags(c)
 	f := c.Flags()
-	f.StringArrayVar(&o.input, "input", nil, inputUsage)
-	f.StringVar(&o.point, "point", string(policy.Admission), "where the policies are asked: admission, scan or ci")
 	f.DurationVar(&o.took, "for", 2*time.Second, "how long to measure")
-	f.StringVarP(&o.output, "output", "o", "table", outputs)
 	return c
 }
 
@@ -82,39 +76,17 @@ type policyCost struct {
 }
 
 func policyBench(cmd *cobra.Command, o *policyBenchOptions, dir string) error {
-	if err := checkOutput(o.output); err != nil {
-		return err
-	}
-	point, err := pointFlag(o.point)
-	if err != nil {
-		return err
-	}
-	if len(o.input) == 0 {
-		return fmt.Errorf("bench: give --input %s", inputUsage)
-	}
-	d, err := readPolicyDir(dir)
-	if err != nil {
-		return err
-	}
-	requests, err := policyRequests(o.input, cmd.InOrStdin())
+	q, err := o.open(cmd, dir)
 	if err != nil {
 		return err
 	}
 	con := newConsole(cmd)
-	bad, err := runaways(cmd.Context(), d, point, requests)
-	if err != nil {
-		return err
+	for _, f := range q.runaways {
+		con.note("the policy %s (%s) runs away, and is not measured: %s", gitindex.Clean(f.Policy, 100), q.dir.placeIn(f.File, f.Line), f.Message)
 	}
-	for _, f := range bad {
-		con.note("the policy %s (%s) runs away, and is not measured: %s", gitindex.Clean(f.Policy, 100), d.placeIn(f.File, f.Line), f.Message)
-	}
-	e, err := d.engineOf()
-	if err != nil {
-		return err
-	}
-	b := &benching{point: point, requests: requests, dir: d, guard: newTimekeeper(10 * time.Second)}
-	for _, p := range e.Policies() {
-		if !slices.ContainsFunc(bad, func(f policy.Finding) bool { return f.Policy == p.Name }) {
+	b := &benching{questioned: q, guard: newTimekeeper(10 * time.Second)}
+	for _, p := range q.engine.Policies() {
+		if q.runaway(p) == nil {
 			b.policies = append(b.policies, p)
 		}
 	}
@@ -127,40 +99,15 @@ func policyBench(cmd *cobra.Command, o *policyBenchOptions, dir string) error {
 	} else {
 		r.print(con)
 	}
-	if err == nil && len(bad) > 0 {
+	if err == nil && len(q.runaways) > 0 {
 		return errFound
 	}
 	return err
 }
 
-// runaways puts each request to a child once, and gives what was said of policies
-// that had to be ended, once for each.
-func runaways(ctx context.Context, d *policyDir, point policy.Point, requests []policyRequest) ([]policy.Finding, error) {
-	panel, err := compiledPolicies(d)
-	if err != nil {
-		return nil, err
-	}
-	defer panel.Close()
-	var out []policy.Finding
-	for i := range requests {
-		found, err := panel.Ask(ctx, worker.Question{Bundles: []int{0}, Point: point, Input: requests[i].text})
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", requests[i].at, err)
-		}
-		for _, f := range found {
-			if f.Kind == policy.Overrun && !slices.ContainsFunc(out, func(have policy.Finding) bool { return have.Policy == f.Policy }) {
-				out = append(out, f.Finding)
-			}
-		}
-	}
-	return out, nil
-}
-
 // benching is one measurement.
 type benching struct {
-	dir      *policyDir
-	point    policy.Point
-	requests []policyRequest
+	*questioned
 	policies []*engine.Policy
 	guard    *timekeeper
 

@@ -14,11 +14,9 @@ import (
 )
 
 type policyExplainOptions struct {
-	output string
-	input  []string
-	point  string
-	only   []string
-	all    bool
+	policyQuestion
+	only []string
+	all  bool
 }
 
 func policyExplainCommand() *cobra.Command {
@@ -39,12 +37,10 @@ Exit codes: 0 nothing found, 1 something would be denied, 2 could not tell.`,
 		Args: oneArg("DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error { return policyExplain(cmd, &o, args[0]) },
 	}
+	o.flags(c)
 	f := c.Flags()
-	f.StringArrayVar(&o.input, "input", nil, inputUsage)
-	f.StringVar(&o.point, "point", string(policy.Admission), "where the policies are asked: admission, scan or ci")
 	f.StringArrayVar(&o.only, "policy", nil, "explain only this policy")
 	f.BoolVar(&o.all, "all", false, "unfold everything")
-	f.StringVarP(&o.output, "output", "o", "table", outputs)
 	return c
 }
 
@@ -64,40 +60,18 @@ type explainedRequest struct {
 }
 
 func policyExplain(cmd *cobra.Command, o *policyExplainOptions, dir string) error {
-	if err := checkOutput(o.output); err != nil {
-		return err
-	}
-	point, err := pointFlag(o.point)
+	q, err := o.open(cmd, dir)
 	if err != nil {
 		return err
 	}
-	if len(o.input) == 0 {
-		return fmt.Errorf("explain: give --input %s", inputUsage)
-	}
-	d, err := readPolicyDir(dir)
-	if err != nil {
-		return err
-	}
-	requests, err := policyRequests(o.input, cmd.InOrStdin())
-	if err != nil {
-		return err
-	}
-	bad, err := runaways(cmd.Context(), d, point, requests)
-	if err != nil {
-		return err
-	}
-	e, err := d.engineOf()
-	if err != nil {
-		return err
-	}
-	x := &explaining{dir: d, point: point, bad: bad, only: o.only, guard: newTimekeeper(20 * time.Second)}
-	if x.policies, err = x.chosen(e); err != nil {
+	x := &explaining{questioned: q, only: o.only, guard: newTimekeeper(20 * time.Second)}
+	if x.policies, err = x.chosen(); err != nil {
 		return err
 	}
 	r := policyExplainResult{document: documentOf("PolicyExplainResult")}
 	err = x.guard.run(cmd.Context(), func() error {
-		for i := range requests {
-			one, err := x.request(&requests[i])
+		for i := range q.requests {
+			one, err := x.request(&q.requests[i])
 			if err != nil {
 				return err
 			}
@@ -121,25 +95,23 @@ func policyExplain(cmd *cobra.Command, o *policyExplainOptions, dir string) erro
 }
 
 type explaining struct {
-	dir      *policyDir
-	point    policy.Point
-	bad      []policy.Finding
+	*questioned
 	only     []string
 	policies []*engine.Policy
 	guard    *timekeeper
 }
 
-func (x *explaining) chosen(e *engine.Engine) ([]*engine.Policy, error) {
+func (x *explaining) chosen() ([]*engine.Policy, error) {
 	if len(x.only) == 0 {
-		return e.Policies(), nil
+		return x.engine.Policies(), nil
 	}
 	var out []*engine.Policy
 	for _, name := range x.only {
-		i := slices.IndexFunc(e.Policies(), func(p *engine.Policy) bool { return p.Name == name })
+		i := slices.IndexFunc(x.engine.Policies(), func(p *engine.Policy) bool { return p.Name == name })
 		if i < 0 {
 			return nil, fmt.Errorf("--policy %s: there is none of this name in %s", name, x.dir.name)
 		}
-		out = append(out, e.Policies()[i])
+		out = append(out, x.engine.Policies()[i])
 	}
 	return out, nil
 }
@@ -165,8 +137,8 @@ func (x *explaining) request(r *policyRequest) (*explainedRequest, error) {
 
 // policy explains one, unless a child has shown that it runs away.
 func (x *explaining) policy(v *engine.Evaluation, p *engine.Policy) engine.Explanation {
-	if i := slices.IndexFunc(x.bad, func(f policy.Finding) bool { return f.Policy == p.Name }); i >= 0 {
-		return engine.Explanation{Policy: p.Name, Title: p.Title, File: x.dir.file(p.File), Line: p.Line, NotAsked: "it runs away", Findings: []policy.Finding{x.bad[i]}}
+	if f := x.runaway(p); f != nil {
+		return engine.Explanation{Policy: p.Name, Title: p.Title, File: x.dir.file(p.File), Line: p.Line, NotAsked: "it runs away", Findings: []policy.Finding{*f}}
 	}
 	e := v.Explain(p)
 	e.File = x.dir.file(e.File)
