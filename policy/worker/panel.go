@@ -244,7 +244,10 @@ func (p *Panel) stock(ctx context.Context, c *child) error {
 		return fmt.Errorf("handing over the inventory: %w", err)
 	}
 	var a answer
-	if err := json.Unmarshal(text, &a); err != nil || a.Error != "" {
+	if err := json.Unmarshal(text, &a); err != nil {
+		return fmt.Errorf("handing over the inventory: %w", err)
+	}
+	if a.Error != "" {
 		return fmt.Errorf("handing over the inventory: %s", a.Error)
 	}
 	c.inventory = now
