@@ -9,11 +9,11 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
-	"strings"
 	"time"
 
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/render"
+	"github.com/gitward/gitward/gitindex/render/sandbox"
 )
 
 // Fetcher has a child process do each piece of work. It is safe for several
@@ -40,7 +40,7 @@ func (f *Fetcher) ask(ctx context.Context, r *request, archive []byte, take func
 	child.Env, child.Dir = []string{}, "/"
 	child.WaitDelay = 5 * time.Second
 	child.Stdin = io.MultiReader(bytes.NewReader(append(line, '\n')), bytes.NewReader(archive))
-	said := &tail{}
+	said := &sandbox.Words{}
 	child.Stderr = said
 	out, err := child.StdoutPipe()
 	if err != nil {
@@ -112,22 +112,6 @@ func readContent(in io.Reader, size, limit int64) ([]byte, error) {
 		return nil, errNoAnswer
 	}
 	return data, nil
-}
-
-// tail keeps the end of what a child says when it dies.
-type tail struct{ text []byte }
-
-func (t *tail) Write(p []byte) (int, error) {
-	if t.text = append(t.text, p...); len(t.text) > 4096 {
-		t.text = t.text[:4096]
-	}
-	return len(p), nil
-}
-
-// String is its first line: Go's runtime says there what it died of.
-func (t *tail) String() string {
-	first, _, _ := strings.Cut(string(t.text), "\n")
-	return gitindex.Clean(first, 200)
 }
 
 // fetch gets content, and compares it with the digest that was asked for.

@@ -10,12 +10,11 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/gitward/gitward/gitindex"
+	"github.com/gitward/gitward/gitindex/render/sandbox"
 )
 
 // child is a process that has compiled the bundles.
@@ -24,7 +23,7 @@ type child struct {
 	in     io.WriteCloser
 	out    *bufio.Reader
 	buf    []byte
-	said   *firstWords
+	said   sandbox.Words
 	mark   *mark
 	loaded []Loaded
 	mu     sync.Mutex
@@ -49,9 +48,9 @@ func start(config Config) (*child, error) {
 		return nil, err
 	}
 	defer shared.Close()
-	c := &child{mark: at, said: &firstWords{}, cmd: exec.Command(config.Command[0], append(config.Command[1:len(config.Command):len(config.Command)], strconv.Itoa(config.Memory))...)}
+	c := &child{mark: at, cmd: exec.Command(config.Command[0], append(config.Command[1:len(config.Command):len(config.Command)], strconv.Itoa(config.Memory))...)}
 	c.cmd.Env, c.cmd.Dir, c.cmd.ExtraFiles = []string{}, string(os.PathSeparator), []*os.File{shared}
-	c.cmd.Stderr = c.said
+	c.cmd.Stderr = &c.said
 	in, err := c.cmd.StdinPipe()
 	if err != nil {
 		return nil, fmt.Errorf("starting a child for the policies: %w", err)
@@ -208,28 +207,6 @@ func (c *child) reason(err error) error {
 		return fmt.Errorf("the child for the policies died: %s", said)
 	}
 	return fmt.Errorf("the child for the policies died: %w", err)
-}
-
-// firstWords is the first line of what a child says: why it ends, if it knows.
-type firstWords struct {
-	mu   sync.Mutex
-	text []byte
-}
-
-func (w *firstWords) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if room := 1000 - len(w.text); room > 0 {
-		w.text = append(w.text, p[:min(len(p), room)]...)
-	}
-	return len(p), nil
-}
-
-func (w *firstWords) String() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	line, _, _ := strings.Cut(strings.TrimSpace(string(w.text)), "\n")
-	return gitindex.Clean(line, 200)
 }
 
 // fault is whose doing the end of the child was; nil if it was nobody's.

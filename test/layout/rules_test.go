@@ -33,7 +33,7 @@ var rooms = map[string]room{
 	"policy/gatekeeper":   {quiet: true},
 	"policy/controller":   {imports: []string{"gitindex", "policy"}},
 	// Children that read what others wrote lock themselves in, whatever they are for.
-	"gitindex/render/sandbox": {quiet: true, libraries: []string{"golang.org/x/sys"}},
+	"gitindex/render/sandbox": {imports: []string{"gitindex"}, quiet: true, libraries: []string{"golang.org/x/sys"}},
 	"gate":                    {imports: []string{"gitindex", "gitindex/canonical", "policy"}, quiet: true},
 	"gate/live":               {imports: []string{"gate", "gitindex"}},
 	"webhook/registration":    {libraries: []string{"k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go"}},
