@@ -42,15 +42,18 @@ func rendererMemory() int {
 	return int(min(max(c/100*35, least), most))
 }
 
+// leastPolicyMemory is what the shipped policies need, and some more.
+const leastPolicyMemory = 192 << 20
+
 // policyMemory is what a child that evaluates policies may use: a fifth of the
 // cgroup's limit, within bounds. There are two.
 func policyMemory() int {
-	const least, most = 160 << 20, 512 << 20
+	const most = 512 << 20
 	c := ownCgroupLimit()
 	if c == 0 {
 		return most
 	}
-	return int(min(max(c/5, least), most))
+	return int(min(max(c/5, leastPolicyMemory), most))
 }
 
 func ownCgroupLimit() int64 { return cgroupLimit("/proc/self/cgroup", "/sys/fs/cgroup") }
