@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -25,6 +24,7 @@ import (
 
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/gitrepo"
+	"github.com/gitward/gitward/test/corpus"
 	"github.com/gitward/gitward/test/gitserver"
 )
 
@@ -92,12 +92,7 @@ type elsewhereStory struct {
 // TestLockScripts plays the stories of testdata/lock, with a Helm repository
 // ($charts) and a Git server ($git) whose authorities are in $credentials.
 func TestLockScripts(t *testing.T) {
-	if _, err := exec.LookPath("git"); err != nil {
-		if os.Getenv("GITWARD_CORPUS") == "required" {
-			t.Fatal("git is not installed")
-		}
-		t.Skip("git is not installed")
-	}
+	corpus.Programs(t, "git")
 	testscript.Run(t, testscript.Params{Dir: "testdata/lock", Setup: setUpElsewhere, Cmds: map[string]func(*testscript.TestScript, bool, []string){
 		"exits": exitsCommand, "publish": publishCommand, "base": baseCommand, "expand": expandCommand, "away": awayCommand,
 	}})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/test/controlplane"
+	"github.com/gitward/gitward/test/corpus"
 	"github.com/gitward/gitward/test/gitserver"
 )
 
@@ -34,12 +35,7 @@ func TestMain(m *testing.M) {
 // TestScripts plays the stories of testdata/script: the program itself, on
 // repositories with really signed commits. See story for their commands.
 func TestScripts(t *testing.T) {
-	if _, err := exec.LookPath("git"); err != nil {
-		if os.Getenv("GITWARD_CORPUS") == "required" {
-			t.Fatal("git is not installed")
-		}
-		t.Skip("git is not installed")
-	}
+	corpus.Programs(t, "git")
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/script",
 		UpdateScripts: *update,

@@ -15,17 +15,14 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/gitward/gitward/gitindex"
+	"github.com/gitward/gitward/test/corpus"
 	"github.com/gitward/gitward/test/gitserver"
 )
 
 // TestPipelines runs the scripts of docs/ci: in a checkout where all is well, and
 // in one where a policy refuses an object.
 func TestPipelines(t *testing.T) {
-	for _, name := range []string{"bash", "git", "curl", "sha256sum"} {
-		if _, err := exec.LookPath(name); err != nil {
-			t.Skip(name + " is not installed")
-		}
-	}
+	corpus.Programs(t, "bash", "git", "curl", "sha256sum")
 	for page, scriptsOf := range map[string]func(map[string]any) []string{"github-actions": githubScripts, "gitlab-ci": gitlabScripts, "jenkins-x": jenkinsScripts} {
 		for _, well := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, well is %v", page, well), func(t *testing.T) {
@@ -105,7 +102,7 @@ func (p *pipeline) surround() {
 	// The program of the tests is gitward if it is called so.
 	program, err := exec.LookPath("gitward")
 	if err != nil {
-		p.t.Skip("the tests were not started with the program in the PATH")
+		p.t.Fatal(err)
 	}
 	data, err := os.ReadFile(program)
 	if err != nil {

@@ -6,14 +6,13 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/gitrepo"
 	"github.com/gitward/gitward/gitindex/render"
+	"github.com/gitward/gitward/test/corpus"
 	"github.com/gitward/gitward/test/gitserver"
 )
 
@@ -111,12 +110,7 @@ func (g *repositories) Tree(ctx context.Context, at, ref string) (fs.FS, string,
 }
 
 func TestGitBase(t *testing.T) {
-	if _, err := exec.LookPath("git"); err != nil {
-		if os.Getenv("GITWARD_CORPUS") == "required" {
-			t.Fatal("git is not installed")
-		}
-		t.Skip("git is not installed")
-	}
+	corpus.Programs(t, "git")
 	root := t.TempDir()
 	repo, err := gitserver.NewRepo(root + "/acme/app.git")
 	if err != nil {

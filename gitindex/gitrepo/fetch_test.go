@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/gitward/gitward/gitindex/gitrepo"
+	"github.com/gitward/gitward/test/corpus"
 	"github.com/gitward/gitward/test/gitserver"
 )
 
@@ -22,7 +23,7 @@ var ctx = context.Background()
 // origin makes a repository "app.git" with three commits in a directory to serve.
 func origin(t *testing.T) (root string, repo *gitserver.Repo, tip string) {
 	t.Helper()
-	needGit(t)
+	corpus.Programs(t, "git")
 	root = t.TempDir()
 	repo = must(gitserver.NewRepo(filepath.Join(root, "app.git")))
 	for i := range 3 {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gitward/gitward/gitindex/gitrepo"
 	"github.com/gitward/gitward/gitindex/object"
+	"github.com/gitward/gitward/test/corpus"
 	"github.com/gitward/gitward/test/gitserver"
 )
 
@@ -118,7 +119,7 @@ func ourChanges(steps []gitrepo.Step) (lines []string) {
 
 // TestWalkAgreesWithGit compares whole generated histories with git log.
 func TestWalkAgreesWithGit(t *testing.T) {
-	needGit(t)
+	corpus.Programs(t, "git")
 	dir := t.TempDir()
 	n := 0
 	rapid.Check(t, func(t *rapid.T) {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/gitward/gitward/gitindex/gitrepo"
 	"github.com/gitward/gitward/gitindex/object"
+	"github.com/gitward/gitward/test/corpus"
 	"github.com/gitward/gitward/test/gitserver"
 )
 
@@ -227,7 +228,7 @@ func TestMalformedTrees(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			needGit(t)
+			corpus.Programs(t, "git")
 			repo := must(gitserver.NewRepo(filepath.Join(t.TempDir(), "odd.git")))
 			first := must(repo.Commit(gitserver.CommitOptions{Files: map[string]string{"app.yaml": "good", "b.yaml": "good"}}))
 			good := must(repo.Object("blob", []byte("good")))
@@ -269,7 +270,7 @@ func TestMalformedTrees(t *testing.T) {
 }
 
 func TestMalformedCommits(t *testing.T) {
-	needGit(t)
+	corpus.Programs(t, "git")
 	repo := must(gitserver.NewRepo(filepath.Join(t.TempDir(), "odd.git")))
 	first := must(repo.Commit(gitserver.CommitOptions{Files: map[string]string{"a": "1"}}))
 	tree := strings.TrimSpace(must(repo.Git("rev-parse", first+"^{tree}")))
@@ -291,7 +292,7 @@ func TestMalformedCommits(t *testing.T) {
 }
 
 func TestModes(t *testing.T) {
-	needGit(t)
+	corpus.Programs(t, "git")
 	repo := must(gitserver.NewRepo(filepath.Join(t.TempDir(), "modes.git")))
 	tip := must(repo.Commit(gitserver.CommitOptions{
 		Files: map[string]string{"link": "target", "run": "#!", "plain": "x"},

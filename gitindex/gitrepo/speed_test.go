@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gitward/gitward/gitindex/gitrepo"
+	"github.com/gitward/gitward/test/corpus"
 	"github.com/gitward/gitward/test/gitserver"
 )
 
@@ -37,7 +38,7 @@ func TestSpeed(t *testing.T) {
 	if testing.Short() {
 		t.Skip("short")
 	}
-	needGit(t)
+	corpus.Programs(t, "git")
 	root := t.TempDir()
 	origin := must(gitserver.NewRepo(filepath.Join(root, "big.git")))
 	check(t, origin.Generate(gitserver.Shape{Commits: 10_000, Files: 5_000, Seed: 1}))

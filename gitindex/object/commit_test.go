@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/gitward/gitward/gitindex/object"
+	"github.com/gitward/gitward/test/corpus"
 )
 
 const (
@@ -177,9 +178,7 @@ func TestParseCommitRefuses(t *testing.T) {
 // The refusals above must bite: git itself reads some of these commits, and
 // not as a person would.
 func TestGitReadsEvilCommits(t *testing.T) {
-	if _, err := exec.LookPath("git"); err != nil {
-		needed(t, err)
-	}
+	corpus.Programs(t, "git")
 	repo := t.TempDir()
 	git := func(stdin string, args ...string) string {
 		t.Helper()

@@ -4,24 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/gitward/gitward/gitindex/object"
+	"github.com/gitward/gitward/test/corpus"
 )
-
-// needed skips a test whose tool is missing, or fails it where tools and
-// corpus are required.
-func needed(t testing.TB, err error) {
-	t.Helper()
-	if os.Getenv("GITWARD_CORPUS") == "required" {
-		t.Fatalf("a tool is required: %v", err)
-	}
-	t.Skipf("skipped: %v", err)
-}
 
 const someID = "\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\x11\x12\x13\x14"
 
@@ -117,9 +107,7 @@ func TestParseTreeTables(t *testing.T) {
 
 // git fsck is the second opinion on both tables.
 func TestParseTreeBesideFsck(t *testing.T) {
-	if _, err := exec.LookPath("git"); err != nil {
-		needed(t, err)
-	}
+	corpus.Programs(t, "git")
 	// What fsck only warns of, or calls a bad object only later.
 	lenient := map[string]bool{"zero-padded mode": true, "unknown mode": true, "device": true, "id of zeros": true}
 	check := func(name string, raw []byte, good bool) {

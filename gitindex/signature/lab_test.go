@@ -12,6 +12,7 @@ import (
 
 	"github.com/gitward/gitward/gitindex"
 	"github.com/gitward/gitward/gitindex/signature"
+	"github.com/gitward/gitward/test/corpus"
 )
 
 // lab is a place with an empty repository, a GnuPG home and SSH keys, in which
@@ -24,7 +25,7 @@ type lab struct {
 
 func newLab(t testing.TB) *lab {
 	t.Helper()
-	need(t, "git", "gpg", "gpgconf", "ssh-keygen")
+	corpus.Programs(t, "git", "gpg", "gpgconf", "ssh-keygen")
 	// The agent's socket must have a short path, so not t.TempDir.
 	home, err := os.MkdirTemp("", "gw")
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,20 +17,6 @@ import (
 	"github.com/gitward/gitward/gitindex/signature"
 	"github.com/gitward/gitward/test/corpus"
 )
-
-// need skips a test whose tools are missing, or fails it where tools and
-// corpus are required.
-func need(t testing.TB, tools ...string) {
-	t.Helper()
-	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err != nil {
-			if os.Getenv("GITWARD_CORPUS") == "required" {
-				t.Fatalf("a tool is required: %v", err)
-			}
-			t.Skipf("skipped: %v", err)
-		}
-	}
-}
 
 // record is one commit of the corpus with git's verdict on it.
 type record struct {

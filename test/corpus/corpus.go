@@ -1,6 +1,7 @@
 // Package corpus answers: where are the real repositories that tests read? They
 // lie beside the checkout and are no part of it, so a test of them is left out
-// where they are missing, and fails there if GITWARD_CORPUS=required.
+// where they are missing, and fails there if GITWARD_CORPUS=required; and so does a
+// test of programs that are not installed.
 package corpus
 
 import (
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 )
@@ -28,6 +30,22 @@ func Dir(t testing.TB, parts ...string) string {
 		t.Fatalf("the corpus: %v", err)
 	}
 	return dir
+}
+
+// Programs is the same for what is installed: where one of them is not in the PATH
+// the test ends here, left out or, where the corpus is required, failed.
+func Programs(t testing.TB, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		_, err := exec.LookPath(name)
+		switch {
+		case err == nil:
+		case os.Getenv("GITWARD_CORPUS") == "required":
+			t.Fatalf("a program is required: %v", err)
+		default:
+			t.Skip(name + " is not installed")
+		}
+	}
 }
 
 // Find is Dir for what is no test. A corpus that is missing is fs.ErrNotExist.

@@ -29,12 +29,18 @@ func (e *ended) Fatalf(format string, args ...any) {
 
 // ask is Dir's answer to a test, or how it ended the test.
 func ask(t *testing.T, parts ...string) string {
+	dir := ""
+	how := end(t, func(e testing.TB) { dir = Dir(e, parts...) })
+	return how + dir
+}
+
+// end is how a test ends; empty if it goes on.
+func end(t *testing.T, test func(testing.TB)) string {
 	e := &ended{TB: t}
 	done := make(chan string)
 	go func() {
-		dir := ""
-		defer func() { done <- dir + e.how }()
-		dir = Dir(e, parts...)
+		defer func() { done <- e.how }()
+		test(e)
 	}()
 	return <-done
 }
@@ -77,6 +83,21 @@ func TestDir(t *testing.T) {
 	t.Setenv("GITWARD_CORPUS", "")
 	if got := ask(t); got != gone {
 		t.Errorf("all is missing: %s", got)
+	}
+}
+
+func TestPrograms(t *testing.T) {
+	here := func(t testing.TB) { Programs(t, "go") }
+	gone := func(t testing.TB) { Programs(t, "go", "no-such-program") }
+	for _, required := range []string{"", "required"} {
+		t.Setenv("GITWARD_CORPUS", required)
+		if got := end(t, here); got != "" {
+			t.Errorf("%q, it is there: %s", required, got)
+		}
+		got := end(t, gone)
+		if required == "" && got != "skip: no-such-program is not installed" || required != "" && !strings.HasPrefix(got, "fail: a program is required: ") {
+			t.Errorf("%q, it is missing: %s", required, got)
+		}
 	}
 }
 

@@ -8,19 +8,9 @@ import (
 	"strings"
 	"testing"
 	"time"
-)
 
-func need(t *testing.T, programs ...string) {
-	t.Helper()
-	for _, p := range programs {
-		if _, err := exec.LookPath(p); err != nil {
-			if os.Getenv("GITWARD_CORPUS") == "required" {
-				t.Fatalf("%s is not installed", p)
-			}
-			t.Skipf("%s is not installed", p)
-		}
-	}
-}
+	"github.com/gitward/gitward/test/corpus"
+)
 
 func must[T any](v T, err error) T {
 	if err != nil {
@@ -31,7 +21,7 @@ func must[T any](v T, err error) T {
 
 // TestGitAccepts lets git itself judge what is made here.
 func TestGitAccepts(t *testing.T) {
-	need(t, "git", "gpg", "ssh-keygen")
+	corpus.Programs(t, "git", "gpg", "ssh-keygen")
 	dir := t.TempDir()
 	repo := must(NewRepo(filepath.Join(dir, "r.git")))
 	ssh, pgp := must(NewSSHSigner()), must(NewPGPSigner("Ada Example", "ada@example.org"))
@@ -69,7 +59,7 @@ func TestGitAccepts(t *testing.T) {
 
 // TestBatch makes a long signed history in one pack.
 func TestBatch(t *testing.T) {
-	need(t, "git")
+	corpus.Programs(t, "git")
 	repo := must(NewRepo(filepath.Join(t.TempDir(), "r.git")))
 	signer := must(NewSSHSigner())
 	start := time.Now()
